@@ -1,0 +1,1 @@
+//! Every limit on what input may ask for, its default and why.

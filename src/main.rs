@@ -1,0 +1,2 @@
+//! The `keyrung` command.
+fn main() {}
