@@ -1,5 +1,6 @@
 //! keyrung turns MPEG-TS renditions into an HLS ladder whose every segment is encrypted with AES-128-CBC under one
 //! data key.
 
+pub mod crypto;
 pub mod limits;
 pub mod time;
