@@ -2,6 +2,7 @@
 //! checksums of what was made. Pure functions of bytes; the only thing asked of the system is randomness.
 
 pub mod cbc;
+pub mod digest;
 pub mod iv;
 pub mod key;
 pub mod seal;
