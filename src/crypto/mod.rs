@@ -5,4 +5,5 @@ pub mod cbc;
 pub mod digest;
 pub mod iv;
 pub mod key;
+pub mod lanes;
 pub mod seal;

@@ -1,0 +1,296 @@
+//! AES-128-CBC of many segments in lock-step. One CBC stream is a serial chain that leaves most of an AES unit idle; a block
+//! of each of many independent streams per step fills it. Byte for byte the same as [`cbc`](crate::crypto::cbc).
+
+use crate::crypto::cbc::BLOCK;
+use crate::crypto::key::ContentKey;
+use aes::Aes128Enc;
+use aes::cipher::consts::{U8, U16};
+use aes::cipher::typenum::Unsigned;
+use aes::cipher::{
+    Array, Block, BlockCipherEncBackend, BlockCipherEncClosure, BlockCipherEncrypt, BlockSizeUser, InOut, KeyInit,
+    ParBlocks, ParBlocksSizeUser,
+};
+
+/// The widest AES backend encrypts this many blocks at once (VAES on AVX-512); more lanes than that gain nothing.
+pub const MAX_LANES: usize = 64;
+
+/// Bytes of a cache line, and the unit of a tile's stride.
+const LINE: usize = 64;
+
+/// Blocks that are taken from each lane between two looks at the tile's bounds.
+const RUN: usize = 16;
+
+/// Distance in bytes between two lanes of a tile whose lanes hold `lane_bytes` each: an odd number of cache lines, so that
+/// the same block of every lane falls into another cache set. At a power of two all of them would fight for one.
+#[must_use]
+pub const fn tile_stride(lane_bytes: usize) -> usize {
+    (lane_bytes.div_ceil(LINE) | 1) * LINE
+}
+
+/// AES-128 with one key, ready to encrypt any number of CBC streams side by side.
+pub struct LaneCipher(Aes128Enc);
+
+impl LaneCipher {
+    /// Expands the key schedule once; it is wiped on drop.
+    #[must_use]
+    pub fn new(key: &ContentKey) -> Self {
+        Self(Aes128Enc::new(key.expose().into()))
+    }
+
+    /// The number of lanes that this machine encrypts in one step, at most [`MAX_LANES`]: 64 with VAES on AVX-512, 30 with
+    /// VAES on AVX2, 8 with AES-NI or ARMv8. Multiples of it are the best numbers of lanes.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        let mut width = 0;
+        self.0.encrypt_with_backend(Width(&mut width));
+        width
+    }
+
+    /// Encrypts `lane_blocks` blocks of every lane in place.
+    ///
+    /// There is one lane for each of `chains`: the IV before a segment's first block, afterwards its last cipher block,
+    /// which is what the call leaves there. Lane i is `tile[i * stride..][..lane_blocks * 16]`; the bytes between
+    /// lanes are not touched. For `stride` see [`tile_stride`]. Padding is the caller's.
+    ///
+    /// # Panics
+    /// When the lanes overlap or `tile` does not hold them all. Neither depends on what is encrypted.
+    pub fn encrypt(&self, chains: &mut [[u8; BLOCK]], tile: &mut [u8], stride: usize, lane_blocks: usize) {
+        let Some(before_last) = chains.len().checked_sub(1) else { return };
+        let lane_bytes = lane_blocks.checked_mul(BLOCK).expect("a lane fits the address space");
+        let end = before_last.checked_mul(stride).and_then(|at| at.checked_add(lane_bytes));
+        assert!(lane_bytes <= stride || before_last == 0, "lanes of {lane_bytes} bytes overlap at stride {stride}");
+        assert!(end.is_some_and(|end| end <= tile.len()), "a tile of {} bytes does not hold its lanes", tile.len());
+        if lane_blocks > 0 {
+            self.0.encrypt_with_backend(LockStep { chains, tile, stride: stride.max(lane_bytes), lane_blocks });
+        }
+    }
+}
+
+/// Asks the backend how many blocks it takes at once.
+struct Width<'a>(&'a mut usize);
+
+impl BlockSizeUser for Width<'_> {
+    type BlockSize = U16;
+}
+
+impl BlockCipherEncClosure for Width<'_> {
+    fn call<B: BlockCipherEncBackend<BlockSize = U16>>(self, _: &B) {
+        *self.0 = B::ParBlocksSize::USIZE;
+    }
+}
+
+/// The whole call as one closure: the choice of backend and the loading of round keys happen once, not once a step.
+struct LockStep<'a> {
+    chains: &'a mut [[u8; BLOCK]],
+    tile: &'a mut [u8],
+    stride: usize,
+    lane_blocks: usize,
+}
+
+impl BlockSizeUser for LockStep<'_> {
+    type BlockSize = U16;
+}
+
+impl BlockCipherEncClosure for LockStep<'_> {
+    #[inline(always)]
+    fn call<B: BlockCipherEncBackend<BlockSize = U16>>(self, backend: &B) {
+        let Self { mut chains, mut tile, stride, lane_blocks } = self;
+        let narrow = Narrow(backend);
+        while !chains.is_empty() {
+            // A full-width step costs the same however many lanes are real, and as much as Width / 8 narrow ones.
+            let width = if chains.len() > B::ParBlocksSize::USIZE / 2 || B::ParBlocksSize::USIZE <= NarrowWidth::USIZE {
+                B::ParBlocksSize::USIZE
+            } else {
+                NarrowWidth::USIZE
+            };
+            let lanes = width.min(chains.len());
+            let (group, rest) = chains.split_at_mut(lanes);
+            let (group_tile, rest_tile) = tile.split_at_mut((lanes * stride).min(tile.len()));
+            if width == B::ParBlocksSize::USIZE {
+                encrypt_group(backend, group, group_tile, stride, lane_blocks);
+            } else {
+                encrypt_group(&narrow, group, group_tile, stride, lane_blocks);
+            }
+            (chains, tile) = (rest, rest_tile);
+        }
+    }
+}
+
+type NarrowWidth = U8;
+
+/// The backend with 8 blocks in parallel: single-block encryptions that do not depend on each other, which the CPU overlaps.
+struct Narrow<'a, B>(&'a B);
+
+impl<B> BlockSizeUser for Narrow<'_, B> {
+    type BlockSize = U16;
+}
+
+impl<B> ParBlocksSizeUser for Narrow<'_, B> {
+    type ParBlocksSize = NarrowWidth;
+}
+
+impl<B: BlockCipherEncBackend<BlockSize = U16>> BlockCipherEncBackend for Narrow<'_, B> {
+    #[inline(always)]
+    fn encrypt_block(&self, block: InOut<'_, '_, Block<Self>>) {
+        self.0.encrypt_block(block);
+    }
+}
+
+/// Encrypts up to `B::ParBlocksSize` lanes; lanes that are missing are played by a scratch area.
+#[inline(always)]
+fn encrypt_group<B: BlockCipherEncBackend<BlockSize = U16>>(
+    backend: &B,
+    chains: &mut [[u8; BLOCK]],
+    tile: &mut [u8],
+    stride: usize,
+    lane_blocks: usize,
+) {
+    let mut state = ParBlocks::<B>::default();
+    for (state, chain) in state.iter_mut().zip(&*chains) {
+        state.0 = *chain;
+    }
+    let mut scratch = [[[0; BLOCK]; RUN]; MAX_LANES];
+    let runs = lane_blocks / RUN;
+    for run in 0..runs {
+        encrypt_run::<B, RUN>(backend, &mut state, tile, stride, run * RUN, &mut scratch);
+    }
+    for at in runs * RUN..lane_blocks {
+        encrypt_run::<B, 1>(backend, &mut state, tile, stride, at, &mut scratch);
+    }
+    for (state, chain) in state.iter().zip(chains) {
+        *chain = state.0;
+    }
+}
+
+/// Encrypts blocks `at..at + N` of every lane. The lanes are seen as arrays of fixed size, so that the inner loops have no
+/// bounds to check.
+#[inline(always)]
+fn encrypt_run<B: BlockCipherEncBackend<BlockSize = U16>, const N: usize>(
+    backend: &B,
+    state: &mut ParBlocks<B>,
+    tile: &mut [u8],
+    stride: usize,
+    at: usize,
+    scratch: &mut [[[u8; BLOCK]; RUN]],
+) {
+    let mut lanes = tile
+        .chunks_mut(stride)
+        .filter_map(|lane| lane.as_chunks_mut::<BLOCK>().0.get_mut(at..)?.first_chunk_mut::<N>())
+        .chain(scratch.iter_mut().filter_map(|lane| lane.first_chunk_mut::<N>()));
+    let mut lanes: Array<&mut [[u8; BLOCK]; N], B::ParBlocksSize> =
+        Array::from_fn(|_| lanes.next().expect("MAX_LANES is the widest backend"));
+    for step in 0..N {
+        for (state, lane) in state.iter_mut().zip(&lanes) {
+            state.0 = xor(state.0, lane[step]);
+        }
+        backend.encrypt_par_blocks_inplace(state);
+        for (state, lane) in state.iter().zip(&mut lanes) {
+            lane[step] = state.0;
+        }
+    }
+}
+
+#[inline(always)]
+fn xor(a: [u8; BLOCK], b: [u8; BLOCK]) -> [u8; BLOCK] {
+    (u128::from_ne_bytes(a) ^ u128::from_ne_bytes(b)).to_ne_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::cbc::CbcStream;
+    use crate::crypto::iv::Iv;
+    use proptest::prelude::*;
+
+    fn noise(seed: u64, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+        bytes
+    }
+
+    /// Encrypts `lanes` lanes in one call for each of `calls` (a number of blocks) and holds tile and chains against `cbc`.
+    fn check(seed: u64, lanes: usize, stride: usize, calls: &[usize]) {
+        let gap = (seed % 3 * 200) as usize;
+        let key = ContentKey::from_bytes(&mut noise(seed, 16).try_into().unwrap());
+        let cipher = LaneCipher::new(&key);
+        let mut chains = noise(!seed, lanes * BLOCK).as_chunks::<BLOCK>().0.to_vec();
+        let mut streams: Vec<_> = chains.iter().map(|iv| CbcStream::new(&key, Iv::from_bytes(*iv))).collect();
+        for (call, &blocks) in (0..).zip(calls) {
+            // A tile may be larger than its lanes; what lies behind them stays.
+            let mut tile = noise(seed ^ call, (lanes - 1) * stride + blocks * BLOCK + gap);
+            let (mut expected, mut expected_chains) = (tile.clone(), chains.clone());
+            for (i, stream) in streams.iter_mut().enumerate() {
+                let lane = &mut expected[i * stride..][..blocks * BLOCK];
+                stream.encrypt_blocks(lane).unwrap();
+                if let Some(last) = lane.last_chunk() {
+                    expected_chains[i] = *last;
+                }
+            }
+            cipher.encrypt(&mut chains, &mut tile, stride, blocks);
+            assert!(tile == expected, "{lanes} lanes of {blocks} blocks at {stride}");
+            assert!(chains == expected_chains, "chains of {lanes} lanes of {blocks} blocks at {stride}");
+        }
+    }
+
+    /// Every number of lanes around the widths of all backends, every number of blocks around one run.
+    #[test]
+    fn lanes_equal_cbc() {
+        for lanes in (1..=70).chain([127, 128, 129, 150]) {
+            check(lanes as u64, lanes, tile_stride(3 * BLOCK), &[0, 1, 2, 3]);
+        }
+        for blocks in 0..=2 * RUN + 1 {
+            for lanes in [1, 8, 33, 64] {
+                check(blocks as u64, lanes, tile_stride(blocks * BLOCK), &[blocks, 1, blocks]);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn random_shapes_equal_cbc(seed: u64, lanes in 1_usize..200, calls in prop::collection::vec(0_usize..80, 1..4), gap in 0_usize..100) {
+            let longest = calls.iter().max().map_or(0, |blocks| blocks * BLOCK);
+            check(seed, lanes, longest + gap, &calls);
+        }
+    }
+
+    #[test]
+    fn no_lanes_and_no_blocks_are_fine() {
+        let cipher = LaneCipher::new(&ContentKey::from_bytes(&mut [1; 16]));
+        cipher.encrypt(&mut [], &mut [], 0, 5);
+        let mut chains = [[9; BLOCK]; 3];
+        cipher.encrypt(&mut chains, &mut [], 0, 0);
+        assert_eq!(chains, [[9; BLOCK]; 3]);
+        // One lane needs no stride.
+        cipher.encrypt(&mut chains[..1], &mut [0; 32], 0, 2);
+        assert_ne!(chains[0], [9; BLOCK]);
+    }
+
+    #[test]
+    #[should_panic(expected = "does not hold its lanes")]
+    fn a_short_tile_is_refused() {
+        LaneCipher::new(&ContentKey::from_bytes(&mut [1; 16])).encrypt(&mut [[0; BLOCK]; 2], &mut [0; 63], 48, 1);
+    }
+
+    #[test]
+    #[should_panic(expected = "overlap")]
+    fn overlapping_lanes_are_refused() {
+        LaneCipher::new(&ContentKey::from_bytes(&mut [1; 16])).encrypt(&mut [[0; BLOCK]; 2], &mut [0; 640], 31, 2);
+    }
+
+    #[test]
+    fn strides_are_odd_numbers_of_lines() {
+        for bytes in [0, 1, 64, 65, 2048, 8192, 32_768, 32_769] {
+            let stride = tile_stride(bytes);
+            assert!(
+                stride >= bytes && stride < bytes + 3 * LINE && stride % LINE == 0 && stride / LINE % 2 == 1,
+                "{bytes}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_width_is_the_backends() {
+        let width = LaneCipher::new(&ContentKey::from_bytes(&mut [1; 16])).width();
+        assert!((1..=MAX_LANES).contains(&width));
+    }
+}
