@@ -282,7 +282,7 @@ mod tests {
         for bytes in [0, 1, 64, 65, 2048, 8192, 32_768, 32_769] {
             let stride = tile_stride(bytes);
             assert!(
-                stride >= bytes && stride < bytes + 3 * LINE && stride % LINE == 0 && stride / LINE % 2 == 1,
+                stride >= bytes && stride < bytes + 3 * LINE && stride.is_multiple_of(LINE) && stride / LINE % 2 == 1,
                 "{bytes}"
             );
         }
