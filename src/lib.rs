@@ -3,4 +3,5 @@
 
 pub mod crypto;
 pub mod limits;
+pub mod playlist;
 pub mod time;
