@@ -5,6 +5,7 @@
 //! attribute. The reader keeps unknown tags, order and line ends, so that what it renders is what it read.
 
 
+pub mod bandwidth;
 pub mod media;
 pub mod value;
 pub mod version;
