@@ -6,6 +6,7 @@
 
 
 pub mod bandwidth;
+pub mod master;
 pub mod media;
 pub mod value;
 pub mod version;
