@@ -5,8 +5,10 @@
 //! attribute. The reader keeps unknown tags, order and line ends, so that what it renders is what it read.
 
 
+pub mod attribute;
 pub mod bandwidth;
 pub mod master;
 pub mod media;
+pub mod read;
 pub mod value;
 pub mod version;
