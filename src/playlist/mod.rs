@@ -4,11 +4,14 @@
 //! The writers take only values that were checked when they were made ([`value`]), so no name or URI can add a tag or an
 //! attribute. The reader keeps unknown tags, order and line ends, so that what it renders is what it read.
 
-
 pub mod attribute;
 pub mod bandwidth;
+pub mod duration;
 pub mod master;
 pub mod media;
 pub mod read;
 pub mod value;
 pub mod version;
+
+#[cfg(test)]
+mod oracle;

@@ -105,8 +105,9 @@ impl Uri {
     /// Checks `text`.
     ///
     /// # Errors
-    /// Refuses empty and overlong text, a leading `#` (the line would be a tag or a comment), and every character outside
-    /// RFC 3986's set (spaces, quotes, control and non-ASCII characters), which is to be percent-encoded first.
+    /// Refuses empty and overlong text, a leading `#` (the line would be a tag or a comment) or `,` (some readers drop it: write
+    /// `./,`), and every character outside RFC 3986's set (spaces, quotes, control and non-ASCII characters), which is to be
+    /// percent-encoded first.
     pub fn new(text: impl Into<String>) -> Result<Self, ValueError> {
         uri("URI", text.into()).map(Self)
     }
@@ -132,10 +133,11 @@ text!(KeyUri);
 
 fn uri(what: &'static str, text: String) -> Result<String, ValueError> {
     let text = checked(what, text, is_uri_character)?;
-    if text.starts_with('#') {
-        return Err(ValueError::Forbidden { what, character: '#', at: 0 });
+    match text.chars().next() {
+        // A comma is RFC 3986's, but m3u8-rs takes it for the end of the EXTINF on the line above, and what follows for a line.
+        Some(character @ ('#' | ',')) => Err(ValueError::Forbidden { what, character, at: 0 }),
+        _ => Ok(text),
     }
-    Ok(text)
 }
 
 /// One entry of CODECS, such as `avc1.64001f` (RFC 6381). A comma cannot be in it: it would make two of one.
@@ -294,7 +296,7 @@ mod tests {
 
     #[test]
     fn uris_refuse_what_is_not_rfc_3986() {
-        for bad in ["#EXTM3U", "a b", "a\n#EXT-X-ENDLIST", "a\"", "é", "a\\b", "<", "{x}", "\u{feff}a"] {
+        for bad in ["#EXTM3U", "a b", "a\n#EXT-X-ENDLIST", "a\"", "é", "a\\b", "<", "{x}", ",a", "\u{feff}a"] {
             assert!(matches!(Uri::new(bad), Err(ValueError::Forbidden { .. })), "{bad:?}");
             assert!(matches!(KeyUri::new(bad), Err(ValueError::Forbidden { .. })), "{bad:?}");
         }
