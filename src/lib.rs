@@ -2,6 +2,7 @@
 //! data key.
 
 pub mod crypto;
+pub mod es;
 pub mod limits;
 pub mod playlist;
 pub mod time;

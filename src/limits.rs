@@ -16,3 +16,14 @@ pub const PLAYLIST_ATTRIBUTES: usize = 256;
 
 /// Bytes of one value that is written (a URI, a name): what common servers and players take as a URI.
 pub const PLAYLIST_VALUE_BYTES: usize = 8 << 10;
+// --- es ---
+
+/// Longest sequence parameter set that is read, in bytes. Real ones have 20 to 100; HEVC's with all its tables about 2 KiB.
+pub const SPS_BYTES: usize = 4096;
+
+/// Largest width or height of a picture, in luma samples. The widest that H.264 and HEVC levels allow is 16,888.
+pub const PICTURE_SIDE: u32 = 32_768;
+
+/// Largest frame rate that is believed, per second (HEVC A.4.2 allows 300). Streams of variable frame rate state the
+/// rate of their clock instead.
+pub const FRAME_RATE: u32 = 300;

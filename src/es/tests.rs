@@ -1,0 +1,1 @@
+//! The room as others see it.
