@@ -310,10 +310,9 @@ proptest! {
                 ClosedCaptions::Absent | ClosedCaptions::None => None,
             };
             prop_assert_eq!(tag.closed_captions(), group);
-            let mut theirs: Vec<&str> = tag.codecs().map(|text| text.split(',').collect()).unwrap_or_default();
-            let mut codecs: Vec<&str> = ours.codecs.iter().map(CodecString::as_str).collect();
-            theirs.sort_unstable();
-            codecs.sort_unstable();
+            let theirs: Vec<&str> = tag.codecs().map(|text| text.split(',').collect()).unwrap_or_default();
+            let (audio, video): (Vec<_>, Vec<_>) = ours.codecs.iter().partition(|codec| codec.is_audio());
+            let codecs: Vec<&str> = video.into_iter().chain(audio).map(CodecString::as_str).collect();
             prop_assert_eq!(theirs, codecs);
         }
     }
