@@ -5,4 +5,6 @@ pub mod crypto;
 pub mod es;
 pub mod limits;
 pub mod playlist;
+#[cfg(feature = "server")]
+pub mod server;
 pub mod time;

@@ -27,3 +27,21 @@ pub const PICTURE_SIDE: u32 = 32_768;
 /// Largest frame rate that is believed, per second (HEVC A.4.2 allows 300). Streams of variable frame rate state the
 /// rate of their clock instead.
 pub const FRAME_RATE: u32 = 300;
+// --- server ---
+
+/// The largest `keyrung.json` that is read, in bytes: about 300,000 segments with their checksums.
+pub const SERVER_MAX_RECORD_BYTES: u64 = 64 << 20;
+/// Connections open at once; more wait in the system's accept queue. Each may hold one file, so this also keeps the
+/// server under the usual limit of 1,024 descriptors.
+pub const SERVER_MAX_CONNECTIONS: usize = 256;
+/// How long a client may take to send a request's head, and how long an idle connection is kept: longer than the
+/// usual segment, so that a player fetches segment after segment on one connection.
+pub const SERVER_HEADER_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(15);
+/// Header fields in one request; more are answered 431.
+pub const SERVER_MAX_HEADERS: usize = 64;
+/// Bytes in a request's head, request line included; more are answered 431.
+pub const SERVER_MAX_HEAD_BYTES: usize = 16 << 10;
+/// Bytes of a file in memory for each connection that is being answered.
+pub const SERVER_CHUNK_BYTES: usize = 64 << 10;
+/// How long requests in flight may go on after the server was told to stop.
+pub const SERVER_DRAIN: std::time::Duration = std::time::Duration::from_secs(5);
