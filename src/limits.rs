@@ -45,3 +45,19 @@ pub const SERVER_MAX_HEAD_BYTES: usize = 16 << 10;
 pub const SERVER_CHUNK_BYTES: usize = 64 << 10;
 /// How long requests in flight may go on after the server was told to stop.
 pub const SERVER_DRAIN: std::time::Duration = std::time::Duration::from_secs(5);
+// --- ts ---
+
+/// How many bytes of the input are searched for the first packet before it is refused as not MPEG-TS. Captures may
+/// begin with the rest of a cut packet or a short file header; a megabyte is far more than either.
+pub const SYNC_SEARCH: u64 = 1 << 20;
+
+/// The longest PAT, CAT, PMT or description section in bytes, with its 3-byte header: the standard's own limit
+/// (ISO/IEC 13818-1 2.4.4.4 to 2.4.4.9, section_length at most 1,021).
+pub const PSI_SECTION: usize = 1024;
+
+/// The longest section of any other table in bytes, with its 3-byte header (ISO/IEC 13818-1 2.4.4.11).
+pub const PRIVATE_SECTION: usize = 4096;
+
+/// Programs of one PAT that are followed. Broadcast multiplexes carry a few dozen; each program costs memory for its
+/// PMT, so a PAT of 256 full sections must not decide how much.
+pub const PROGRAMS: usize = 256;
