@@ -8,3 +8,4 @@ pub mod playlist;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod time;
+pub mod ts;
