@@ -92,6 +92,9 @@ pub(super) struct Format {
 
 pub(super) const FORMATS: [Format; 3] = [aac::FORMAT, ac3::FORMAT, mpeg_audio::FORMAT];
 
+/// Which of a format's frames are looked for.
+pub(super) type Wanted = fn(&Frame) -> bool;
+
 /// What the bytes after a frame say about it.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(super) enum Next {
@@ -121,7 +124,7 @@ impl Format {
     }
 
     /// The first frame at or after `from` that another one follows.
-    pub(super) fn confirmed(self, payload: &[u8], from: usize, wanted: fn(&Frame) -> bool) -> Option<(usize, Frame)> {
+    pub(super) fn confirmed(self, payload: &[u8], from: usize, wanted: Wanted) -> Option<(usize, Frame)> {
         let tail = payload.get(from..)?;
         memchr::memchr_iter(self.sync, tail).map(|at| from + at).find_map(|offset| {
             let frame = self.at(payload, offset).filter(wanted)?;
@@ -130,7 +133,7 @@ impl Format {
     }
 
     /// The first frame: at the very start, unless what follows it speaks against it; else the first one confirmed.
-    fn first(self, payload: &[u8], wanted: fn(&Frame) -> bool) -> Option<(usize, Frame)> {
+    fn first(self, payload: &[u8], wanted: Wanted) -> Option<(usize, Frame)> {
         if let Some(frame) = self.at(payload, 0).filter(wanted)
             && self.next(payload, 0, &frame) != Next::Differs
         {
@@ -141,7 +144,7 @@ impl Format {
 }
 
 /// The headers of `codec`, and which of them are its own.
-fn format(codec: Codec) -> Option<(Format, fn(&Frame) -> bool)> {
+fn format(codec: Codec) -> Option<(Format, Wanted)> {
     match codec {
         Codec::Aac => Some((aac::FORMAT, |_| true)),
         Codec::Ac3 => Some((ac3::FORMAT, |frame| frame.codec == Codec::Ac3)),

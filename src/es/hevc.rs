@@ -306,3 +306,175 @@ const SAMPLE_ASPECT_RATIOS: [(u16, u16); 16] = [
     (3, 2),
     (2, 1),
 ];
+
+#[cfg(test)]
+mod tests {
+    use h264_reader::rbsp::{BitWrite, BitWriter};
+
+    use super::*;
+
+    fn profile() -> Profile {
+        let constraints = [0xb0, 0, 0, 0, 0, 0];
+        Profile { space: 0, high_tier: false, idc: 1, compatibility: 0x6000_0000, constraints, level_idc: 93 }
+    }
+
+    #[test]
+    fn codecs_strings() {
+        assert_eq!(profile().codecs(), "hvc1.1.6.L93.B0");
+        let main10 = Profile { idc: 2, compatibility: 0x2000_0000, level_idc: 123, ..profile() };
+        assert_eq!(main10.codecs(), "hvc1.2.4.L123.B0"); // Apple's own example
+        let none = Profile { constraints: [0; 6], high_tier: true, level_idc: 150, ..profile() };
+        assert_eq!(none.codecs(), "hvc1.1.6.H150");
+        // Range extensions (idc 4): zeros between bytes that are not stay.
+        let constraints = [0x9d, 0, 0x08, 0, 0, 0];
+        let extended = Profile { space: 2, idc: 4, compatibility: 0x0800_0000, constraints, ..profile() };
+        assert_eq!(extended.codecs(), "hvc1.B4.10.L93.9D.0.8");
+    }
+
+    /// Adds emulation prevention bytes.
+    fn escape(rbsp: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        let mut zeros = 0;
+        for &byte in rbsp {
+            if zeros >= 2 && byte <= 3 {
+                out.push(3);
+                zeros = 0;
+            }
+            zeros = if byte == 0 { zeros + 1 } else { 0 };
+            out.push(byte);
+        }
+        out
+    }
+
+    /// A sequence parameter set with all the parts that must be read over.
+    fn full_sps() -> std::io::Result<Vec<u8>> {
+        let mut out = vec![0x42, 0x01];
+        let mut rbsp = Vec::new();
+        let mut bits = BitWriter::new(&mut rbsp);
+        bits.write::<4, u8>(0)?;
+        bits.write::<3, u8>(2)?; // sps_max_sub_layers_minus1
+        bits.write_bit(true)?;
+        bits.write::<8, u8>(0x24)?; // High tier, format range extensions
+        bits.write::<32, u32>(0x0800_0000)?;
+        for byte in [0x50_u8, 0, 0, 0, 0, 0] {
+            bits.write::<8, u8>(byte)?; // general_interlaced_source_flag
+        }
+        bits.write::<8, u8>(120)?;
+        bits.write::<4, u8>(0b1101)?; // sub-layer 0 has profile and level, 1 has a level
+        bits.write::<12, u16>(0)?;
+        for byte in [0xaa_u8; 11 + 1 + 1] {
+            bits.write::<8, u8>(byte)?;
+        }
+        bits.write_ue(0)?;
+        bits.write_ue(2)?; // 4:2:2
+        bits.write_ue(1920)?;
+        bits.write_ue(1088)?;
+        bits.write_bit(true)?;
+        for offset in [2, 3, 0, 8] {
+            bits.write_ue(offset)?;
+        }
+        bits.write_ue(2)?;
+        bits.write_ue(2)?;
+        bits.write_ue(4)?; // 8 bits of POC
+        bits.write_bit(true)?;
+        for number in [4, 2, 0, 4, 2, 0, 4, 2, 0] {
+            bits.write_ue(number)?;
+        }
+        for number in [0, 3, 0, 3, 1, 1] {
+            bits.write_ue(number)?;
+        }
+        bits.write_bit(true)?;
+        bits.write_bit(true)?; // scaling_list_data
+        for (size_id, lists) in [(0, 6), (1, 6), (2, 6), (3, 2)] {
+            for list in 0..lists {
+                bits.write_bit(list % 2 == 0)?;
+                if list % 2 == 1 {
+                    bits.write_ue(1)?;
+                    continue;
+                }
+                if size_id > 1 {
+                    bits.write_se(-3)?;
+                }
+                for coefficient in 0..if size_id == 0 { 16 } else { 64 } {
+                    bits.write_se(coefficient - 20)?;
+                }
+            }
+        }
+        bits.write::<2, u8>(3)?;
+        bits.write_bit(true)?; // PCM
+        bits.write::<8, u8>(0x77)?;
+        bits.write_ue(0)?;
+        bits.write_ue(2)?;
+        bits.write_bit(true)?;
+        bits.write_ue(3)?; // num_short_term_ref_pic_sets
+        bits.write_ue(2)?;
+        bits.write_ue(1)?;
+        for delta in [0, 1, 5] {
+            bits.write_ue(delta)?;
+            bits.write_bit(true)?;
+        }
+        bits.write_bit(true)?; // predicted from the one before, which has three: four flags
+        bits.write_bit(false)?;
+        bits.write_ue(0)?;
+        bits.write_bit(true)?;
+        bits.write_bit(false)?;
+        bits.write_bit(true)?;
+        bits.write_bit(false)?;
+        bits.write_bit(false)?;
+        bits.write_bit(true)?;
+        bits.write_bit(true)?; // three pictures were kept: four flags again
+        bits.write_bit(true)?;
+        bits.write_ue(3)?;
+        for used in [true, true, true, true] {
+            bits.write_bit(used)?;
+        }
+        bits.write_bit(true)?; // long-term reference pictures
+        bits.write_ue(2)?;
+        bits.write::<18, u32>(0x2_aa55)?;
+        bits.write::<2, u8>(3)?;
+        bits.write_bit(true)?; // VUI
+        bits.write_bit(true)?;
+        bits.write::<8, u8>(255)?;
+        bits.write::<16, u16>(3)?;
+        bits.write::<16, u16>(2)?;
+        bits.write::<2, u8>(3)?; // overscan
+        bits.write_bit(true)?;
+        bits.write::<4, u8>(0b1010)?;
+        bits.write_bit(true)?;
+        bits.write::<24, u32>(0x09_12_09)?; // transfer_characteristics 18
+        bits.write_bit(true)?;
+        bits.write_ue(2)?;
+        bits.write_ue(2)?;
+        bits.write::<3, u8>(0b010)?; // field_seq_flag
+        bits.write_bit(true)?;
+        for offset in [0, 0, 1, 1] {
+            bits.write_ue(offset)?;
+        }
+        bits.write_bit(true)?;
+        bits.write::<32, u32>(1001)?;
+        bits.write::<32, u32>(60_000)?;
+        bits.write::<8, u8>(0b1000_0000)?;
+        bits.write_rbsp_trailing_bits()?;
+        out.extend(escape(&rbsp));
+        Ok(out)
+    }
+
+    #[test]
+    fn every_part_is_read_over() {
+        let sps = full_sps().unwrap();
+        let info = video_info(&sps).unwrap();
+        assert_eq!(info.codecs, "hvc1.4.10.H120.50");
+        assert_eq!((info.width, info.height), (1920 - 10, 1080));
+        assert_eq!(info.display_width, 1910 * 3 / 2);
+        assert_eq!(info.frame_rate, Some(FrameRate { num: 60_000, den: 1001 }));
+        assert_eq!((info.range, info.scan), (VideoRange::Hlg, Scan::MaybeInterlaced));
+    }
+
+    #[test]
+    fn a_cut_after_the_size_leaves_the_size() {
+        let sps = full_sps().unwrap();
+        let info = video_info(&sps[..sps.len() - 12]).unwrap();
+        assert_eq!((info.width, info.height, info.frame_rate), (1910, 1080, None));
+        assert!(video_info(&sps[..20]).is_none());
+    }
+}

@@ -5,6 +5,9 @@ use super::audio::{Format, Frame, Object};
 
 pub(super) const FORMAT: Format = Format { sync: 0xff, header: 4, read };
 
+/// What layer I is called in CODECS; layers II and III follow.
+pub(super) const LAYER_1: Object = Object::Mpeg4(32);
+
 /// Rates of MPEG-1; MPEG-2 has half of them, 2.5 a quarter.
 const SAMPLE_RATES: [u32; 3] = [44_100, 48_000, 32_000];
 

@@ -1,7 +1,8 @@
 //! What a PES payload is, by its content: a PMT's stream_type can lie, and private data has none (spec TS-011, TS-012).
 
 use super::annexb::{self, Start};
-use super::audio::{FORMATS, Format, Next};
+use super::audio::{FORMATS, Format, Frame, Next};
+use super::mpeg_audio::LAYER_1;
 use super::{Codec, h264, hevc};
 
 /// What [`sniff`] found.
@@ -49,7 +50,7 @@ pub fn sniff(payload: &[u8]) -> Option<Sniffed> {
         [0x7f, 0xfe, 0x80, 0x01, ..] => return Some(Sniffed::Dts),
         _ => {}
     }
-    if loas(payload, 0).is_some_and(|next| loas(payload, next).is_some() || payload.len() <= next) {
+    if loas(payload, 0).is_some_and(|next| loas(payload, next).is_some() || payload.len() == next) {
         return Some(Sniffed::Latm);
     }
     FORMATS.iter().find_map(|format| audio(*format, payload))
@@ -60,7 +61,7 @@ fn video(payload: &[u8], first: usize) -> Option<Sniffed> {
         0xb3 | 0xb8 => return Some(Sniffed::Mpeg2Video), // sequence_header_code, group_start_code
         0x00 => {
             // nuh_layer_id 0; types 14, 15, 16 and 20 are VPS, SPS, PPS and AUD (H.266 table 5).
-            let vvc = matches!(payload.get(first + 1)?, 0x71 | 0x79 | 0x81 | 0xa1);
+            let vvc = first <= 4 && matches!(payload.get(first + 1)?, 0x71 | 0x79 | 0x81 | 0xa1);
             return vvc.then_some(Sniffed::Vvc);
         }
         _ => {}
@@ -70,7 +71,8 @@ fn video(payload: &[u8], first: usize) -> Option<Sniffed> {
         let (h264, hevc) = match nal.bytes {
             [0x09, _] if delimiter => (true, false),
             [0x46, 0x01, _] if delimiter => (false, true),
-            [0x40 | 0x44, 0x01, _, ..] => (false, true), // VPS and PPS of the base layer; data partition and reserved in H.264
+            // A video parameter set of the base layer; its third and fourth byte of content are reserved.
+            [0x40, 0x01, _, _, 0xff, 0xff, ..] => (false, true),
             [0x27 | 0x47 | 0x67, ..] => (nal.complete && h264::video_info(nal.bytes).is_some(), false),
             [0x42, 0x01, ..] => (false, nal.complete && hevc::video_info(nal.bytes).is_some()),
             _ => (false, false),
@@ -91,11 +93,14 @@ fn loas(payload: &[u8], offset: usize) -> Option<usize> {
 }
 
 fn audio(format: Format, payload: &[u8]) -> Option<Sniffed> {
-    let start = format.at(payload, 0).filter(|frame| format.next(payload, 0, frame) != Next::Differs);
-    let found = start.or_else(|| {
+    // Layer I is left to the PMT: its headers may be all ones and its frames are short, so that many a table of
+    // numbers seems to hold some.
+    let plausible = |frame: &Frame| frame.object != LAYER_1;
+    let start = format.at(payload, 0).filter(plausible);
+    let found = start.filter(|frame| format.next(payload, 0, frame) != Next::Differs).or_else(|| {
         // Two headers in a row are not enough among bytes that were never said to be audio.
         let mut from = 0;
-        while let Some((offset, frame)) = format.confirmed(payload, from, |_| true) {
+        while let Some((offset, frame)) = format.confirmed(payload, from, plausible) {
             let second = offset.saturating_add(frame.len);
             let next = format.at(payload, second)?;
             if format.next(payload, second, &next) == Next::Agrees {
