@@ -1,0 +1,137 @@
+//! Running things: keyrung in a world of its own, the tools that judge it, and many cases on all cores.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, Once};
+use std::thread;
+
+use serde_json::Value;
+
+/// What a check leaves: nothing, or what is wrong.
+pub type Check<T = ()> = Result<T, String>;
+
+/// A file of the repository.
+pub fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// An empty folder below `target/` that stays for a look when a test fails, until the next run.
+pub fn scratch(name: &str) -> PathBuf {
+    static CLEAN: Once = Once::new();
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("it");
+    CLEAN.call_once(|| {
+        let _ = fs::remove_dir_all(&root);
+    });
+    let folder = root.join(format!("{name}-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
+    fs::create_dir_all(&folder).expect("a folder below target");
+    folder
+}
+
+/// How a program ended.
+#[derive(Debug)]
+pub struct Run {
+    /// Exit code; None when a signal ended it.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub stdout: Vec<u8>,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Run {
+    fn of(output: Output) -> Self {
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        Self { code: output.status.code(), stdout: output.stdout, stderr }
+    }
+
+    /// Standard output as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.stdout).into_owned()
+    }
+
+    /// Standard output as one JSON document and nothing else.
+    pub fn json(&self) -> Check<Value> {
+        serde_json::from_slice(&self.stdout).map_err(|e| format!("stdout is not one JSON document: {e}: {}", self.text()))
+    }
+
+    /// The same when the exit code is `code`.
+    pub fn expect(self, code: i32) -> Check<Self> {
+        check!(self.code == Some(code), "exit code {:?}, not {code}: {}{}", self.code, self.stderr, self.text());
+        Ok(self)
+    }
+}
+
+/// A world of its own for keyrung: a home, a working folder, no environment.
+#[derive(Debug, Clone)]
+pub struct World {
+    /// The working folder.
+    pub folder: PathBuf,
+}
+
+impl World {
+    /// A new one.
+    pub fn new(name: &str) -> Self {
+        Self { folder: scratch(name) }
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_keyrung"));
+        command.args(arguments).env_clear().current_dir(&self.folder);
+        command.env("KEYRUNG_HOME", self.folder.join("home")).env("HOME", &self.folder).env("LC_ALL", "C.UTF-8");
+        command
+    }
+
+    /// Runs keyrung with nothing on standard input.
+    pub fn run(&self, arguments: &[&str]) -> Run {
+        let output = self.command(arguments).stdin(Stdio::null()).output();
+        Run::of(output.expect("keyrung starts"))
+    }
+
+    /// Runs keyrung with a file on standard input, through a pipe.
+    pub fn run_with_input(&self, arguments: &[&str], input: &Path) -> Run {
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("keyrung starts");
+        let mut pipe = child.stdin.take().expect("a pipe");
+        let mut file = File::open(input).expect("the input");
+        let feeder = thread::spawn(move || {
+            // A refusal may close the pipe before all is written.
+            let _ = std::io::copy(&mut file, &mut pipe);
+        });
+        let output = child.wait_with_output().expect("keyrung ends");
+        feeder.join().expect("the feeder ends");
+        Run::of(output)
+    }
+}
+
+/// Runs a tool of the system.
+pub fn tool(name: &str, arguments: &[&str]) -> Run {
+    let output = Command::new(name).args(arguments).stdin(Stdio::null()).output();
+    let package = if name == "ffprobe" { "ffmpeg" } else { name };
+    match output {
+        Ok(output) => Run::of(output),
+        Err(error) => panic!("{name}: {error}; hint: apt-get install -y {package}, or run scripts/test"),
+    }
+}
+
+/// Makes a check of every item, on all cores, and fails with all that is wrong.
+pub fn every<T: Sync>(items: &[T], name: impl Fn(&T) -> String + Sync, check: impl Fn(&T) -> Check + Sync) {
+    assert!(!items.is_empty(), "there is nothing to check");
+    let (next, wrong) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if let Err(text) = check(item) {
+                        wrong.lock().expect("no panic").push(format!("{}: {text}", name(item)));
+                    }
+                }
+            });
+        }
+    });
+    let wrong = wrong.into_inner().expect("no panic");
+    assert!(wrong.is_empty(), "{} of {} are wrong:\n{}", wrong.len(), items.len(), wrong.join("\n"));
+}

@@ -1,0 +1,26 @@
+//! The tests that run the command: each starts from bytes on disk, and asks ffmpeg, ffprobe, openssl, m3u8-rs and
+//! mpeg2ts, not keyrung, whether the result is right. `scripts/test` installs what they need.
+
+/// Leaves a check with a text when a condition does not hold.
+macro_rules! check {
+    ($condition:expr, $($text:tt)+) => {
+        if !$condition {
+            return Err(format!($($text)+));
+        }
+    };
+}
+
+mod cipher;
+mod common;
+mod expectations;
+mod frames;
+mod hostile;
+mod ladders;
+mod media;
+mod package;
+mod playlists;
+mod refusals;
+mod segments;
+mod stdin;
+mod stream;
+mod table;
