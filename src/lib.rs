@@ -3,8 +3,12 @@
 
 pub mod crypto;
 pub mod es;
+pub mod ladder;
+pub mod ladder;
 pub mod limits;
 pub mod playlist;
+pub mod segment;
+pub mod segment;
 #[cfg(feature = "server")]
 pub mod server;
 pub mod time;

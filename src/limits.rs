@@ -61,3 +61,31 @@ pub const PRIVATE_SECTION: usize = 4096;
 /// Programs of one PAT that are followed. Broadcast multiplexes carry a few dozen; each program costs memory for its
 /// PMT, so a PAT of 256 full sections must not decide how much.
 pub const PROGRAMS: usize = 256;
+use crate::time::Span;
+
+// --- ladder and segment ---
+
+/// A decoding clock that moves forward by more than this has jumped (ffmpeg's `dts_delta_threshold` is the same).
+pub const JUMP_FORWARD: Span = Span::from_ticks(10 * 90_000);
+/// A decoding clock that moves back by more than this has jumped. Less is the disorder of muxers that leave out DTS.
+pub const JUMP_BACK: Span = Span::from_ticks(45_000);
+/// How far a stream may lag behind the main stream, in its time, before cuts stop waiting for it.
+pub const STREAM_SKEW: Span = Span::from_ticks(10 * 90_000);
+/// Bytes of a PES packet's start that are kept while its first slice is looked for. Parameter sets and SEI are small.
+pub const PES_HEAD: usize = 64 * 1024;
+/// Bytes of an input that are read to learn what it holds.
+pub const PROBE_BYTES: usize = 16 * 1024 * 1024;
+/// Time of an input's main stream that is read to learn what it holds.
+pub const PROBE_TIME: Span = Span::from_ticks(10 * 90_000);
+/// Renditions whose key frames differ by no more than this lie on one clock (B frames shift whole files by less).
+pub const SHIFT_NEAR: Span = Span::from_ticks(45_000);
+/// Renditions of one ladder.
+pub const RENDITIONS: usize = 64;
+/// Sync losses of one input that are survived; more is not a transport stream.
+pub const LOST_RANGES: usize = 100_000;
+/// Key-frame times that a report carries for one program.
+pub const REPORTED_KEYS: usize = 200_000;
+/// Places of a fault that a report names; more are only counted.
+pub const FAULT_PLACES: usize = 8;
+/// Bytes of standard input held while it is open which segment they belong to.
+pub const PIPE_WINDOW: usize = 64 * 1024 * 1024;

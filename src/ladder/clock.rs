@@ -1,0 +1,167 @@
+//! Unwraps the 33-bit clock of a program and splits it into epochs: stretches without a jump (spec TS-021, TS-022).
+//!
+//! The main stream (video, or audio where there is none) decides where an epoch ends. The other streams follow it:
+//! each may reach the jump a little earlier or later in the file than the main stream does.
+
+use crate::limits;
+use crate::time::{Instant90, Span, Stamp};
+
+/// An instant, and the continuous stretch of the timeline on which it lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EpochTime {
+    /// Counts the jumps before this instant.
+    pub epoch: u32,
+    /// The unwrapped time within the epoch.
+    pub time: Instant90,
+}
+
+/// What a stamp of the main stream did to the timeline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// It went on.
+    Smooth,
+    /// It jumped: a new epoch began.
+    Jump,
+}
+
+/// The clock of one program: where its main stream is, and where each epoch began.
+#[derive(Debug, Default)]
+pub struct ProgramClock {
+    /// The first stamp that any stream showed in each epoch; everything of the epoch unwraps near it.
+    origins: Vec<Instant90>,
+    now: Option<EpochTime>,
+}
+
+impl ProgramClock {
+    /// Where the main stream's decoding clock stands, once it has begun.
+    #[must_use]
+    pub fn now(&self) -> Option<EpochTime> {
+        self.now
+    }
+
+    /// Takes the decoding stamp of the main stream's next unit.
+    pub fn step(&mut self, dts: Stamp) -> (EpochTime, Step) {
+        let Some(now) = self.now else {
+            let first = EpochTime { epoch: 0, time: self.unwrap_in(0, dts) };
+            self.now = Some(first);
+            return (first, Step::Smooth);
+        };
+        let next = now.time.nearest(dts);
+        let moved = next.since(now.time);
+        let (at, step) = if moved > limits::JUMP_FORWARD || moved < limits::JUMP_BACK.negated() {
+            let epoch = now.epoch.saturating_add(1);
+            (EpochTime { epoch, time: self.unwrap_in(epoch, dts) }, Step::Jump)
+        } else {
+            (EpochTime { epoch: now.epoch, time: next }, Step::Smooth)
+        };
+        self.now = Some(at);
+        (at, step)
+    }
+
+    fn unwrap_in(&mut self, epoch: u32, stamp: Stamp) -> Instant90 {
+        if let Some(origin) = self.origins.get(epoch as usize) {
+            return origin.nearest(stamp);
+        }
+        let origin = Instant90::from_ticks(stamp.value() as i64);
+        self.origins.push(origin);
+        origin
+    }
+}
+
+/// The clock of a stream beside the main one.
+#[derive(Debug, Default)]
+pub struct SideClock {
+    last: Option<EpochTime>,
+}
+
+impl SideClock {
+    /// Places a presentation stamp on the program's timeline.
+    pub fn place(&mut self, pts: Stamp, program: &mut ProgramClock) -> EpochTime {
+        let at = self.decide(pts, program);
+        self.last = Some(at);
+        at
+    }
+
+    fn decide(&self, pts: Stamp, program: &mut ProgramClock) -> EpochTime {
+        let Some(last) = self.last else {
+            return match program.now {
+                Some(now) => EpochTime { epoch: now.epoch, time: now.time.nearest(pts) },
+                None => EpochTime { epoch: 0, time: program.unwrap_in(0, pts) },
+            };
+        };
+        let own = EpochTime { epoch: last.epoch, time: last.time.nearest(pts) };
+        let moved = own.time.since(last.time);
+        let smooth = moved <= limits::JUMP_FORWARD && moved >= limits::JUMP_BACK.negated();
+        let Some(now) = program.now else {
+            return own;
+        };
+        let near_main = EpochTime { epoch: now.epoch, time: now.time.nearest(pts) };
+        let distance = near_main.time.since(now.time).abs();
+        if now.epoch > last.epoch {
+            // The main stream has jumped: this one follows as soon as the new timeline fits it better than its own.
+            return if !smooth || distance < moved.abs() { near_main } else { own };
+        }
+        if smooth || last.epoch > now.epoch {
+            return own;
+        }
+        if moved > Span::ZERO && distance <= limits::JUMP_FORWARD {
+            return near_main; // a pause of this stream alone
+        }
+        // It jumped before the main stream did, which the interleaving allows.
+        let epoch = now.epoch.saturating_add(1);
+        EpochTime { epoch, time: program.unwrap_in(epoch, pts) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stamp(seconds: f64) -> Stamp {
+        Stamp::wrapping((seconds * 90_000.0) as u64)
+    }
+
+    #[test]
+    fn a_wrap_between_audio_and_video_is_no_jump() {
+        let mut program = ProgramClock::default();
+        let mut audio = SideClock::default();
+        let a = audio.place(Stamp::wrapping(Stamp::MODULUS - 900), &mut program);
+        let (v, step) = program.step(Stamp::wrapping(900));
+        assert_eq!(step, Step::Smooth);
+        assert_eq!(v.time.since(a.time).ticks(), 1800);
+        assert_eq!(audio.place(Stamp::wrapping(100), &mut program).time.since(a.time).ticks(), 1000);
+    }
+
+    #[test]
+    fn audio_may_jump_before_or_after_the_video() {
+        for audio_first in [true, false] {
+            let mut program = ProgramClock::default();
+            let mut audio = SideClock::default();
+            program.step(stamp(100.0));
+            audio.place(stamp(100.1), &mut program);
+            if audio_first {
+                assert_eq!(audio.place(stamp(1.4), &mut program).epoch, 1);
+                assert_eq!(program.step(stamp(1.5)).1, Step::Jump);
+            } else {
+                assert_eq!(program.step(stamp(1.5)).1, Step::Jump);
+                assert_eq!(audio.place(stamp(100.2), &mut program).epoch, 0);
+                assert_eq!(audio.place(stamp(1.4), &mut program).epoch, 1);
+            }
+            let at = audio.place(stamp(1.6), &mut program);
+            let now = program.now().expect("runs");
+            assert_eq!((at.epoch, now.epoch), (1, 1));
+            assert_eq!(at.time.since(now.time), Span::from_seconds(0.1));
+        }
+    }
+
+    #[test]
+    fn a_pause_of_the_audio_alone_is_no_jump() {
+        let mut program = ProgramClock::default();
+        let mut audio = SideClock::default();
+        audio.place(stamp(10.0), &mut program);
+        for second in 10..60 {
+            program.step(stamp(f64::from(second)));
+        }
+        assert_eq!(audio.place(stamp(59.0), &mut program).epoch, 0);
+    }
+}
