@@ -3,13 +3,13 @@
 
 pub mod crypto;
 pub mod es;
-pub mod ladder;
+pub mod keys;
 pub mod ladder;
 pub mod limits;
 pub mod playlist;
 pub mod segment;
-pub mod segment;
 #[cfg(feature = "server")]
 pub mod server;
+pub mod storage;
 pub mod time;
 pub mod ts;

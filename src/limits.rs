@@ -89,3 +89,18 @@ pub const REPORTED_KEYS: usize = 200_000;
 pub const FAULT_PLACES: usize = 8;
 /// Bytes of standard input held while it is open which segment they belong to.
 pub const PIPE_WINDOW: usize = 64 * 1024 * 1024;
+// --- storage ---
+
+/// The largest sealed key or claim that is read, in bytes. One of 6 KiB ciphertext (KMS-002) and 8 KiB context takes a quarter of it.
+pub const MAX_DOCUMENT_BYTES: u64 = 64 * 1024;
+
+/// The largest commit record that is read when a package is about to be replaced, in bytes: half a million segments.
+pub const MAX_COMMIT_RECORD_BYTES: u64 = 128 * 1024 * 1024;
+
+// --- keys ---
+
+/// The largest encryption context, in bytes of its canonical form: what AWS KMS takes at most (spec KMS-008).
+pub const MAX_CONTEXT_BYTES: usize = 8192;
+
+/// The largest keyring file that is read, in bytes.
+pub const MAX_KEYRING_BYTES: u64 = 64 * 1024;

@@ -1,0 +1,26 @@
+//! Sealed keys: who seals them, what is stored of them, and the claim that ties a content id to one key.
+//!
+//! [`KeyProvider`] is the one joint for key wrapping; [`LocalKeyring`] is the provider that needs no network. [`KeyStore`] keeps
+//! sealed keys and claims in any [`Documents`](crate::storage::Documents). The documents are specified in `manual/formats.md`.
+
+pub mod claim;
+pub mod context;
+mod document;
+mod envelope;
+pub mod error;
+pub mod home;
+pub mod id;
+pub mod keyring;
+pub mod provider;
+pub mod sealed;
+pub mod store;
+
+pub use claim::{Claim, ClaimState, Hex256};
+pub use context::{ContextPair, ContextPreset, EncryptionContext};
+pub use document::CreatedAt;
+pub use error::KeyError;
+pub use id::{ContentId, KeyId, default_content_id};
+pub use keyring::{LocalKeyring, Opened};
+pub use provider::{Ciphertext, KeyProvider};
+pub use sealed::SealedKey;
+pub use store::KeyStore;

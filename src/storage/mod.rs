@@ -1,0 +1,16 @@
+//! Durable local storage: the write ritual, small named documents, and the publishing of whole folders.
+//!
+//! Nothing in here knows what a key is. [`documents::Documents`] is the joint behind which an object store takes its place;
+//! [`staging::Staging`] builds a folder out of sight and puts it in place in one step.
+
+pub mod documents;
+pub mod durable;
+pub mod error;
+mod occupied;
+pub mod staging;
+mod tree;
+
+pub use documents::{Documents, LocalDocuments};
+pub use durable::Durability;
+pub use error::StorageError;
+pub use staging::{Replace, Staging};
