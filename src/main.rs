@@ -1,2 +1,7 @@
 //! The `keyrung` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    keyrung::cli::main()
+}

@@ -20,7 +20,7 @@ pub use context::{ContextPair, ContextPreset, EncryptionContext};
 pub use document::CreatedAt;
 pub use error::KeyError;
 pub use id::{ContentId, KeyId, default_content_id};
-pub use keyring::{LocalKeyring, Opened};
+pub use keyring::{LocalKeyring, Opened, Restored};
 pub use provider::{Ciphertext, KeyProvider};
 pub use sealed::SealedKey;
 pub use store::KeyStore;

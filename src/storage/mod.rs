@@ -7,10 +7,11 @@ pub mod documents;
 pub mod durable;
 pub mod error;
 mod occupied;
+mod private;
 pub mod staging;
 mod tree;
 
 pub use documents::{Documents, LocalDocuments};
 pub use durable::Durability;
 pub use error::StorageError;
-pub use staging::{Replace, Staging};
+pub use staging::{Replace, Staging, full_name};

@@ -156,8 +156,7 @@ impl Staging {
     /// [`Staging::discard_stale`], removes the rest.
     ///
     /// # Errors
-    /// As [`Staging::open`]. After an error DEST is what it was, and the staging folder is gone; only when the last flush of
-    /// [`Durability::Power`] fails, the new package is there and may not survive a loss of power.
+    /// As [`Staging::open`]. After an error DEST is what it was, and the staging folder is gone.
     pub fn publish(mut self) -> Result<(), StorageError> {
         let fail = |e: io::Error| StorageError::new("publish", &self.dest, e);
         if self.durability == Durability::Power {
@@ -179,17 +178,41 @@ impl Staging {
                 Some((old, aside))
             }
         };
-        self.is_published = true;
-        let made = std::mem::take(&mut self.made.0);
-        if self.durability == Durability::Power {
-            flush_dir(&self.parent).map_err(|e| StorageError::new("flush", &self.dest, e))?;
-            flush_parents(&made)?;
+        if self.durability == Durability::Power
+            && let Err(e) = self.flush_names()
+        {
+            self.take_back(old.as_ref().map(|(_, aside)| aside));
+            return Err(e);
         }
+        self.is_published = true;
+        self.made.0.clear();
         if let Some((old, aside)) = old {
             let _ = tree::remove_contents(&old);
             let _ = rustix::fs::unlinkat(&self.parent, &aside, AtFlags::REMOVEDIR);
         }
         Ok(())
+    }
+
+    /// Flushes the folder that holds DEST, and those that hold the folders that this run made above it.
+    fn flush_names(&self) -> Result<(), StorageError> {
+        flush_dir(&self.parent).map_err(|e| StorageError::new("flush", &self.dest, e))?;
+        self.made.0.iter().rev().try_for_each(|made| {
+            let above = made.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            File::open(above).and_then(flush_dir).map_err(|e| StorageError::new("flush", above, e))
+        })
+    }
+
+    /// Undoes `move_in`, or `exchange` when there is an old tree `aside`, as far as the system lets it.
+    fn take_back(&self, aside: Option<&OsString>) {
+        let (parent, staged, name) = (&self.parent, &self.staged, &self.name);
+        let _ = match aside {
+            Some(aside) if aside == staged => {
+                rustix::fs::renameat_with(parent, name, parent, staged, RenameFlags::EXCHANGE)
+            }
+            Some(aside) => rustix::fs::renameat(parent, name, parent, staged)
+                .and_then(|()| rustix::fs::renameat(parent, aside, parent, name)),
+            None => rustix::fs::renameat(parent, name, parent, staged),
+        };
     }
 
     /// Renames the staging folder to DEST, which must be absent.
@@ -281,6 +304,23 @@ impl Drop for Staging {
     }
 }
 
+/// DEST's full name: absolute, and without symbolic links as far as the folders above it exist. It is the same before and after
+/// the first run, so a claim can be compared with it.
+///
+/// # Errors
+/// [`StorageError::Unusable`] when `dest` has no name of its own; whatever the system reports.
+pub fn full_name(dest: &Path) -> Result<PathBuf, StorageError> {
+    let (parent, name) = split(dest)?;
+    let parent = std::path::absolute(parent).map_err(|e| StorageError::new("find", parent, e))?;
+    for above in parent.ancestors() {
+        if let Ok(real) = above.canonicalize() {
+            let missing = parent.strip_prefix(above).unwrap_or(Path::new(""));
+            return Ok(real.join(missing).join(name));
+        }
+    }
+    Ok(parent.join(name))
+}
+
 /// DEST's folder and its name there.
 fn split(dest: &Path) -> Result<(&Path, &OsStr), StorageError> {
     let unusable = |why| StorageError::Unusable { path: dest.to_path_buf(), why };
@@ -300,31 +340,45 @@ fn beside(name: &OsStr, what: &str) -> OsString {
 
 /// Makes the staging folder, or takes one that has no owner, and locks it.
 fn lock_folder(parent: &File, staged: &OsStr, path: &Path, dest: &Path) -> Result<File, StorageError> {
-    let fail = |e: Errno| StorageError::new("create", path, e);
     for _ in 0..TRIES {
-        match make_dir_at(parent, staged) {
-            Ok(()) | Err(Errno::EXIST) => {}
+        let is_new = match make_dir_at(parent, staged) {
+            Ok(()) => true,
+            Err(Errno::EXIST) => false,
             Err(Errno::NOENT) => continue,
-            Err(e) => return Err(fail(e)),
-        }
-        let dir = match tree::open_dir(parent, staged) {
-            Ok(dir) => dir,
-            Err(Errno::NOENT) => continue,
-            Err(Errno::LOOP | Errno::MLINK | Errno::NOTDIR) => {
-                let why = "what has the name of its staging folder is not a folder";
-                return Err(StorageError::Unusable { path: dest.to_path_buf(), why });
-            }
-            Err(e) => return Err(fail(e)),
+            Err(e) => return Err(StorageError::new("create", path, e)),
         };
-        refuse_strangers(&dir, dest)?;
-        match lock_named(parent, staged, &dir).map_err(|e| StorageError::new("lock", path, e))? {
-            Lock::Ours => return Ok(dir),
-            Lock::Busy => return Err(StorageError::Locked { path: dest.to_path_buf() }),
-            // Between opening and locking, its owner has published or removed it.
-            Lock::Moved => {}
+        match try_lock_folder(parent, staged, path, dest) {
+            Ok(Some(dir)) => return Ok(dir),
+            // Between making and locking it another run has taken it, and has published or removed it.
+            Ok(None) => {}
+            Err(e) => {
+                // A file system without locks, say. What is not empty belongs to someone else by now, and stays.
+                if is_new && !matches!(e, StorageError::Locked { .. }) {
+                    let _ = rustix::fs::unlinkat(parent, staged, AtFlags::REMOVEDIR);
+                }
+                return Err(e);
+            }
         }
     }
     Err(StorageError::Locked { path: dest.to_path_buf() })
+}
+
+fn try_lock_folder(parent: &File, staged: &OsStr, path: &Path, dest: &Path) -> Result<Option<File>, StorageError> {
+    let dir = match tree::open_dir(parent, staged) {
+        Ok(dir) => dir,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(Errno::LOOP | Errno::MLINK | Errno::NOTDIR) => {
+            let why = "what has the name of its staging folder is not a folder";
+            return Err(StorageError::Unusable { path: dest.to_path_buf(), why });
+        }
+        Err(e) => return Err(StorageError::new("open", path, e)),
+    };
+    refuse_strangers(&dir, dest)?;
+    match lock_named(parent, staged, &dir).map_err(|e| StorageError::new("lock", path, e))? {
+        Lock::Ours => Ok(Some(dir)),
+        Lock::Busy => Err(StorageError::Locked { path: dest.to_path_buf() }),
+        Lock::Moved => Ok(None),
+    }
 }
 
 /// Refuses a staging folder that another user has put there: he could change what is published.
@@ -337,15 +391,20 @@ fn refuse_strangers(dir: &File, dest: &Path) -> Result<(), StorageError> {
     Ok(())
 }
 
-/// Makes a folder whose owner may use it whatever the umask.
+/// Makes a folder whose owner may use it whatever the umask; after an error there is none.
 fn make_dir_at(dir: impl AsFd, name: &OsStr) -> Result<(), Errno> {
     let dir = dir.as_fd();
     rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(0o755))?;
-    let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
-    if stat.st_mode & 0o700 != 0o700 && FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-        rustix::fs::chmodat(dir, name, Mode::from_raw_mode((stat.st_mode & 0o777) | 0o700), AtFlags::empty())?;
-    }
-    Ok(())
+    let owner_rights = || {
+        let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        if stat.st_mode & 0o700 != 0o700 && FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+            rustix::fs::chmodat(dir, name, Mode::from_raw_mode((stat.st_mode & 0o777) | 0o700), AtFlags::empty())?;
+        }
+        Ok(())
+    };
+    owner_rights().inspect_err(|_| {
+        let _ = rustix::fs::unlinkat(dir, name, AtFlags::REMOVEDIR);
+    })
 }
 
 /// Gives the owner `rights` on an opened file where the umask took them away.
@@ -389,14 +448,6 @@ impl Drop for MadeParents {
             let _ = rustix::fs::rmdir(made);
         }
     }
-}
-
-/// Flushes the folders that hold the folders that this run made above DEST.
-fn flush_parents(made: &[PathBuf]) -> Result<(), StorageError> {
-    made.iter().rev().try_for_each(|made| {
-        let above = made.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        File::open(above).and_then(flush_dir).map_err(|e| StorageError::new("flush", above, e))
-    })
 }
 
 #[cfg(test)]

@@ -54,7 +54,8 @@ impl Run {
 
     /// Standard output as one JSON document and nothing else.
     pub fn json(&self) -> Check<Value> {
-        serde_json::from_slice(&self.stdout).map_err(|e| format!("stdout is not one JSON document: {e}: {}", self.text()))
+        serde_json::from_slice(&self.stdout)
+            .map_err(|e| format!("stdout is not one JSON document: {e}: {}", self.text()))
     }
 
     /// The same when the exit code is `code`.

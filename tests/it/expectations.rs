@@ -38,7 +38,10 @@ fn faults_are_reported_and_nothing_else_is() {
         let (must, may) = &fixture.faults;
         let missing: Vec<_> = must.iter().filter(|fault| !found.contains(fault)).collect();
         let surplus: Vec<_> = found.iter().filter(|fault| !must.contains(fault) && !may.contains(fault)).collect();
-        check!(missing.is_empty() && surplus.is_empty(), "not reported: {missing:?}; reported for nothing: {surplus:?}");
+        check!(
+            missing.is_empty() && surplus.is_empty(),
+            "not reported: {missing:?}; reported for nothing: {surplus:?}"
+        );
         Ok(())
     });
 }
@@ -71,7 +74,11 @@ fn streams_are_carried_or_left_out_by_name() {
             check!(carried == *wanted, "carries {carried:x?}, not {wanted:x?}");
         }
         let left = pids(&first["left_out"])?;
-        check!(fixture.left_out.iter().all(|pid| left.contains(pid)), "{:x?} left out, not {left:x?}", fixture.left_out);
+        check!(
+            fixture.left_out.iter().all(|pid| left.contains(pid)),
+            "{:x?} left out, not {left:x?}",
+            fixture.left_out
+        );
         for one in first["left_out"].as_array().into_iter().flatten() {
             let named = ["what", "why"].iter().all(|key| one[*key].as_str().is_some_and(|text| !text.is_empty()));
             check!(named, "left out without a name or a reason: {one}");

@@ -79,7 +79,8 @@ fn segments_alone(package: &Package, rendition: &Rendition) -> Check {
         let index = pids.iter().position(|pid| *pid == video).ok_or("a PMT with a video PID that ffprobe misses")?;
         let frames = &decoded.frames[0];
         let end = (done[index] + frames.len()).min(whole[index].len());
-        same_pictures(&whole[index][done[index]..end], frames).map_err(|text| format!("{} alone: {text}", segment.uri))?;
+        same_pictures(&whole[index][done[index]..end], frames)
+            .map_err(|text| format!("{} alone: {text}", segment.uri))?;
         done[index] = end;
     }
     for (pid, (done, whole)) in pids.iter().zip(done.iter().zip(&whole)) {

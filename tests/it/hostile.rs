@@ -11,7 +11,11 @@ fn survives(world: &World, bytes: &[u8]) -> Check {
     fs::write(&input, bytes).map_err(|e| e.to_string())?;
     let run = world.run(&["package", path_text(&input), "--out", "out", "--segment-duration", "2"]);
     check!(matches!(run.code, Some(0 | 3)), "exit code {:?}: {}", run.code, run.stderr);
-    check!(world.folder.join("out").exists() == (run.code == Some(0)), "published in spite of exit code {:?}", run.code);
+    check!(
+        world.folder.join("out").exists() == (run.code == Some(0)),
+        "published in spite of exit code {:?}",
+        run.code
+    );
     Ok(())
 }
 

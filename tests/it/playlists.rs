@@ -25,7 +25,10 @@ fn media(rendition: &Rendition) -> Check {
     let sum: f64 = rendition.segments.iter().map(|segment| segment.duration).sum();
     let told = rendition.json["duration"].as_f64().ok_or("no duration in the result")?;
     check!((sum - told).abs() < 0.001, "EXTINF sums up to {sum}, the result says {told}");
-    check!(rendition.json["segments"].as_u64() == Some(rendition.segments.len() as u64), "the result miscounts segments");
+    check!(
+        rendition.json["segments"].as_u64() == Some(rendition.segments.len() as u64),
+        "the result miscounts segments"
+    );
     Ok(())
 }
 

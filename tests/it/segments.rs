@@ -60,7 +60,8 @@ fn read_back(clear: &[u8]) -> Check<usize> {
     loop {
         match reader.read_ts_packet() {
             Ok(Some(packet)) => {
-                media += usize::from(matches!(packet.payload, Some(TsPayload::PesStart(_) | TsPayload::PesContinuation(_))));
+                media +=
+                    usize::from(matches!(packet.payload, Some(TsPayload::PesStart(_) | TsPayload::PesContinuation(_))));
             }
             Ok(None) => return Ok(media),
             Err(error) => return Err(error.to_string()),
@@ -97,7 +98,8 @@ fn ffprobe_finds_the_program_in_every_segment() {
             for segment in &rendition.segments {
                 let file = package.world.folder.join(format!("probe-{}-{}", rendition.name, segment.uri));
                 fs::write(&file, &segment.clear).map_err(|e| e.to_string())?;
-                let show = ["-v", "error", "-show_entries", "program=program_num,nb_streams", "-of", "compact=nk=1:p=0"];
+                let show =
+                    ["-v", "error", "-show_entries", "program=program_num,nb_streams", "-of", "compact=nk=1:p=0"];
                 let run = tool("ffprobe", &[&show[..], &[path_text(&file)]].concat()).expect(0)?;
                 let text = run.text();
                 let shown: Vec<&str> = text.lines().filter(|line| line.contains('|')).collect();

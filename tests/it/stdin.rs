@@ -28,7 +28,14 @@ fn a_pipe_gives_the_segments_of_the_file() {
             );
             for (a, b) in one.segments.iter().zip(&other.segments) {
                 check!(a.clear == b.clear, "{}/{} has other bytes from a pipe", one.name, a.uri);
-                check!(a.duration == b.duration, "{}/{}: {} s, {} s from a pipe", one.name, a.uri, a.duration, b.duration);
+                check!(
+                    a.duration == b.duration,
+                    "{}/{}: {} s, {} s from a pipe",
+                    one.name,
+                    a.uri,
+                    a.duration,
+                    b.duration
+                );
             }
         }
         Ok(())

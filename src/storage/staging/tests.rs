@@ -100,6 +100,29 @@ fn what_is_there_is_refused_or_replaced_whole() {
 }
 
 #[test]
+fn a_publication_that_cannot_be_flushed_is_taken_back() {
+    for rename in [Rename::Atomic, Rename::Portable] {
+        let dir = tempfile::tempdir().unwrap();
+        let dest = dir.path().join("out");
+        let staging = open(&dest, Replace::Refuse).unwrap();
+        staging.move_in().unwrap();
+        staging.take_back(None);
+        drop(staging);
+        assert_eq!(names(dir.path()), Vec::<String>::new());
+        publish(&dest, Replace::Refuse, Durability::Process, "old").unwrap();
+        let old = snapshot(dir.path());
+        let mut staging = open(&dest, Replace::Allow).unwrap();
+        staging.rename = rename;
+        fill(&staging, "new");
+        let aside = staging.exchange().unwrap();
+        assert_eq!(std::fs::read_to_string(dest.join("master.m3u8")).unwrap(), "new");
+        staging.take_back(Some(&aside));
+        drop(staging);
+        assert_eq!(snapshot(dir.path()), old);
+    }
+}
+
+#[test]
 fn an_empty_folder_is_refused_without_leave_and_replaced_with_it() {
     let dir = tempfile::tempdir().unwrap();
     let dest = dir.path().join("out");
@@ -202,6 +225,23 @@ fn paths_that_cannot_be_a_destination() {
         let seen = occupied::inspect(&parent, dest.file_name().unwrap(), dest, Replace::Allow);
         assert!(matches!(seen, Err(StorageError::Unusable { why, .. }) if why == reason), "{dest:?}");
     }
+}
+
+#[test]
+fn a_full_name_is_the_same_before_and_after() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().canonicalize().unwrap();
+    std::fs::create_dir(root.join("real")).unwrap();
+    symlink("real", root.join("link")).unwrap();
+    let expected = root.join("real/a/out");
+    assert_eq!(full_name(&root.join("link/a/out/")).unwrap(), expected);
+    publish(&root.join("link/a/out"), Replace::Refuse, Durability::Process, "x").unwrap();
+    assert_eq!(full_name(&root.join("real/./a/out")).unwrap(), expected);
+    assert_eq!(
+        full_name(Path::new("out")).unwrap(),
+        std::env::current_dir().unwrap().canonicalize().unwrap().join("out")
+    );
+    assert!(full_name(Path::new("..")).is_err());
 }
 
 #[test]

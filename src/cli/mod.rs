@@ -1,0 +1,80 @@
+//! The command line: one file for each command. Nothing else prints, and nobody else knows exit codes.
+
+mod args;
+mod error;
+mod exit;
+mod inspect;
+mod output;
+mod package;
+mod package_report;
+mod progress;
+mod signal;
+mod table;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+use error::CliError;
+use exit::Exit;
+use output::{Color, Format, Output, Volume};
+
+/// Runs the command that the process was started with.
+#[must_use]
+pub fn main() -> ExitCode {
+    harden();
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return ExitCode::from(refuse_arguments(&arguments, &error).code()),
+    };
+    let output = cli.global.output();
+    let result = match cli.command {
+        Command::Package(args) => package::run(*args, &cli.global),
+        Command::Inspect(args) => inspect::run(args, output),
+    };
+    let exit = match result {
+        Ok(()) => Exit::Done,
+        Err(error) => output.error(&signal::name(error)),
+    };
+    ExitCode::from(exit.code())
+}
+
+/// Keys must not reach core dumps, or a panic's message.
+fn harden() {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    // Where the system refuses, the run goes on without.
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    #[cfg(target_os = "linux")]
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+    std::panic::set_hook(Box::new(|info| {
+        let place = info.location().map(ToString::to_string).unwrap_or_default();
+        let error = CliError::new(Exit::Internal, format!("internal failure at {place}"))
+            .hint("this is a bug in keyrung; please report it");
+        Output::new(Format::Text, Volume::Normal, Color::Auto).error(&error);
+    }));
+}
+
+/// Help and versions go to standard output; what is wrong becomes one line and a hint.
+fn refuse_arguments(arguments: &[OsString], error: &clap::Error) -> Exit {
+    use clap::error::ErrorKind;
+    match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+            let _ = error.print();
+            return Exit::Done;
+        }
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = error.print();
+            return Exit::Usage;
+        }
+        _ => {}
+    }
+    let text = error.to_string();
+    let message = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+    let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+    let json = arguments.iter().any(|argument| argument == "--json");
+    let output = Output::new(if json { Format::Json } else { Format::Text }, Volume::Normal, Color::Auto);
+    output.error(&CliError::usage(message).hint("keyrung help COMMAND lists what a command takes"))
+}

@@ -1,0 +1,264 @@
+//! `keyrung package`: the main job.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use crate::crypto::digest::DigestKind;
+use crate::crypto::iv::IvPolicy;
+use crate::keys::{
+    ContentId, ContextPair, ContextPreset, EncryptionContext, KeyId, KeyStore, LocalKeyring, Opened,
+    default_content_id, home,
+};
+use crate::ladder::{AudioChoice, CutPolicy};
+use crate::package::build::{FaultPolicy, Making, rehearse};
+use crate::package::conductor::Align;
+use crate::package::input::InputSpec;
+use crate::package::job::{self, Ended, Job, KeyChoice, Keys, ProtectionPlan};
+use crate::package::plan::Plan;
+use crate::package::uri::KeyUriTemplate;
+use crate::storage::{Durability, Replace, full_name};
+use crate::time::Span;
+
+use super::args::Global;
+use super::error::CliError;
+use super::output::Output;
+use super::package_report as report;
+use super::progress::Shown;
+use super::signal;
+
+/// Make a protected HLS ladder of MPEG-TS inputs
+///
+/// Several single-program files make one ladder; of a multi-program stream every program becomes a rendition. All
+/// renditions are cut at the same key frames and encrypted under one data key, each segment with its own IV.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  keyrung package 1080p.ts 720p.ts 360p.ts --out film
+  keyrung package hi=a.ts lo=b.ts --out film --key-uri 'https://keys.example/v1/keys/{key_id}'
+  ffmpeg -i film.mp4 ... -f mpegts - | keyrung package - --out film")]
+pub struct PackageArgs {
+    /// [NAME=]FILE[#program=N], or - for standard input
+    #[arg(required = true, value_name = "INPUT")]
+    inputs: Vec<String>,
+    /// Folder to make
+    #[arg(long, default_value = "out", value_name = "DEST")]
+    out: PathBuf,
+    /// Identifies the content; bound to the key [default: DEST's name and a hash of its full name]
+    #[arg(long, value_name = "ID")]
+    content_id: Option<ContentId>,
+    /// Duration that segments aim at
+    #[arg(long, default_value = "6", value_name = "SECONDS", value_parser = seconds)]
+    segment_duration: Span,
+    /// How segments are protected
+    #[arg(long, value_enum, default_value_t)]
+    protection: ProtectionArg,
+    /// Who seals the data key
+    #[arg(long, default_value = "local", value_name = "PROVIDER", value_parser = provider)]
+    key_provider: Provider,
+    /// Add K=V to the encryption context
+    #[arg(long, value_name = "K=V")]
+    context: Vec<ContextPair>,
+    /// Use a service's encryption context instead: elastic-transcoder or mediaconvert
+    #[arg(long, value_name = "NAME", conflicts_with = "context")]
+    context_preset: Option<ContextPreset>,
+    /// Use a sealed key that the key store already has
+    #[arg(long, value_name = "KEY_ID")]
+    key: Option<KeyId>,
+    /// Initialisation vectors: derived (one for each segment), sequence, or 32 hex digits for all
+    #[arg(long, default_value = "derived", value_name = "derived|sequence|HEX32")]
+    iv: IvPolicy,
+    /// URI of the key in the playlists, with any of {key_id} {content_id} {rendition}
+    #[arg(long, default_value = "/v1/keys/{key_id}", value_name = "TEMPLATE")]
+    key_uri: KeyUriTemplate,
+    /// Folder of sealed keys [default: $KEYRUNG_HOME/keys]
+    #[arg(long, value_name = "DEST")]
+    key_store: Option<PathBuf>,
+    /// One segment grid for all renditions, or one each
+    #[arg(long, value_enum, default_value_t)]
+    align: AlignArg,
+    /// Print the plan and write nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Replace a package that is there
+    #[arg(long)]
+    force: bool,
+    /// What the package survives: a killed process, or loss of power too
+    #[arg(long, value_enum, default_value_t)]
+    durability: DurabilityArg,
+    /// Worker threads [default: all cores]
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
+    /// Checksum of each segment in the commit record: crc64 or blake3
+    #[arg(long, default_value = "crc64", value_name = "crc64|blake3")]
+    digest: DigestKind,
+    /// Refuse damaged input instead of reporting it
+    #[arg(long)]
+    strict: bool,
+    /// The audio that each rendition carries, by language or PID [default: the first in the PMT]
+    #[arg(long, value_name = "LANG|PID")]
+    audio: Option<AudioChoice>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum ProtectionArg {
+    /// AES-128-CBC of whole segments
+    #[default]
+    #[value(name = "aes-128")]
+    Aes128,
+    /// None: clear segments
+    None,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum AlignArg {
+    /// One for all
+    #[default]
+    Shared,
+    /// One each
+    Off,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+enum DurabilityArg {
+    /// A killed process
+    #[default]
+    Process,
+    /// Loss of power too: everything is flushed to the disk
+    Power,
+}
+
+/// Who seals keys. There is one so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Provider {
+    Local,
+}
+
+fn provider(text: &str) -> Result<Provider, String> {
+    match text {
+        "local" => Ok(Provider::Local),
+        _ if text.starts_with("aws-kms:") => {
+            Err("AWS KMS is not built into this version; the provider is local".to_owned())
+        }
+        _ => Err("the provider is local".to_owned()),
+    }
+}
+
+fn seconds(text: &str) -> Result<Span, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.5..=3600.0).contains(&seconds) => Ok(Span::from_seconds(seconds)),
+        _ => Err("a duration is 0.5 to 3600 seconds".to_owned()),
+    }
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Whatever stands against the job.
+pub fn run(args: PackageArgs, global: &Global) -> Result<(), CliError> {
+    let output = global.output();
+    let specs = args.inputs.iter().map(|text| InputSpec::parse(text)).collect::<Result<Vec<_>, _>>()?;
+    let cancel = signal::cancel_flag()?;
+    let progress = Shown::new(global);
+    let making = args.making();
+    let mut plan = Plan::make(&specs, &args.audio.clone().unwrap_or_default())?;
+    if args.dry_run {
+        let rehearsed = rehearse(&mut plan, &making, &cancel, &progress);
+        progress.finish();
+        let (mut conductor, segments) = rehearsed?;
+        report::dry_run(output, &plan, &mut conductor, &segments);
+        return Ok(());
+    }
+    let content_id = match &args.content_id {
+        Some(id) => id.clone(),
+        None => default_content_id(&full_name(&args.out)?.to_string_lossy()),
+    };
+    let opened = match args.protection {
+        ProtectionArg::None => None,
+        ProtectionArg::Aes128 => Some(open_keys(args.key_store.clone(), output)?),
+    };
+    let keys = opened.as_ref().map(|(keyring, store)| Keys { provider: keyring, store });
+    let job = args.job(content_id, making)?;
+    for warning in args.warnings() {
+        output.warning(warning);
+    }
+    let ended = job::run(&job, &mut plan, keys.as_ref(), &cancel, &progress);
+    progress.finish();
+    match ended? {
+        Ended::Made(outcome) => report::made(output, &job, &outcome),
+        Ended::WasPublished(key) => report::was_published(output, &job, &key),
+    }
+    Ok(())
+}
+
+/// Opens the local keyring and the key store. The first time, says how not to lose the catalogue.
+pub(super) fn open_keys(key_store: Option<PathBuf>, output: Output) -> Result<(LocalKeyring, KeyStore), CliError> {
+    let place = home::open()?;
+    let (keyring, opened) = LocalKeyring::open_or_create(&place)?;
+    if matches!(opened, Opened::Created) {
+        output.note(&format!(
+            "a keyring was made at {}; without it no sealed key opens again: keyrung key backup FILE keeps a copy",
+            keyring.path().display(),
+        ));
+    }
+    let store = KeyStore::open(&key_store.unwrap_or_else(|| home::key_store(&place)))?;
+    Ok((keyring, store))
+}
+
+impl PackageArgs {
+    fn making(&self) -> Making {
+        let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        Making {
+            policy: CutPolicy::for_target(self.segment_duration),
+            align: match self.align {
+                AlignArg::Shared => Align::Shared,
+                AlignArg::Off => Align::Off,
+            },
+            faults: if self.strict { FaultPolicy::Refuse } else { FaultPolicy::Report },
+            threads: self.threads.unwrap_or(cores).get().min(256),
+            digest: self.digest,
+        }
+    }
+
+    fn job(&self, content_id: ContentId, making: Making) -> Result<Job, CliError> {
+        let mut context = match self.context_preset {
+            Some(preset) => preset.context(),
+            None => EncryptionContext::of_content(&content_id),
+        };
+        for pair in &self.context {
+            context.insert(pair.clone())?;
+        }
+        let Provider::Local = self.key_provider;
+        let protection = (self.protection == ProtectionArg::Aes128).then(|| ProtectionPlan {
+            key: match &self.key {
+                Some(id) => KeyChoice::Existing(*id),
+                None => KeyChoice::New,
+            },
+            iv: self.iv,
+            uri: self.key_uri.clone(),
+            context,
+        });
+        Ok(Job {
+            dest: self.out.clone(),
+            content_id,
+            protection,
+            making,
+            replace: if self.force { Replace::Allow } else { Replace::Refuse },
+            durability: match self.durability {
+                DurabilityArg::Process => Durability::Process,
+                DurabilityArg::Power => Durability::Power,
+            },
+        })
+    }
+
+    fn warnings(&self) -> Vec<&'static str> {
+        match (self.protection, self.iv) {
+            (ProtectionArg::None, _) => vec!["the segments will be clear: anyone who gets them can play them"],
+            (_, IvPolicy::Sequence) => {
+                vec!["--iv sequence gives segments of equal number in all renditions the same IV under one key"]
+            }
+            (_, IvPolicy::Fixed(_)) => vec!["--iv HEX32 gives every segment the same IV under one key"],
+            (_, IvPolicy::Derived) => Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Ctrl-C and termination: the first signal asks the run to stop and clean up, the second ends it at once.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::thread;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use super::error::CliError;
+use super::exit::Exit;
+
+/// The last signal that came.
+static LAST: AtomicI32 = AtomicI32::new(SIGINT);
+
+/// A flag that SIGINT and SIGTERM set.
+///
+/// # Errors
+/// When the system lets no handler be installed.
+pub fn cancel_flag() -> Result<Arc<AtomicBool>, CliError> {
+    let failed = |error: std::io::Error| CliError::new(Exit::Internal, format!("cannot watch for signals: {error}"));
+    let cancel = Arc::new(AtomicBool::new(false));
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
+    let flag = Arc::clone(&cancel);
+    thread::spawn(move || {
+        for signal in signals.forever() {
+            LAST.store(signal, Ordering::SeqCst);
+            if flag.swap(true, Ordering::SeqCst) {
+                std::process::exit(i32::from(interrupted().code()));
+            }
+        }
+    });
+    Ok(cancel)
+}
+
+fn interrupted() -> Exit {
+    if LAST.load(Ordering::SeqCst) == SIGTERM { Exit::Terminated } else { Exit::Interrupted }
+}
+
+/// Gives an interrupted command the exit of its signal.
+pub fn name(error: CliError) -> CliError {
+    if error.exit == Exit::Interrupted { CliError { exit: interrupted(), ..error } } else { error }
+}

@@ -1,0 +1,288 @@
+//! Makes a ladder: drives the scans, the engines and the playlists, into a staging folder.
+
+use std::sync::atomic::AtomicBool;
+
+use crate::crypto::digest::{Digest, DigestKind};
+use crate::ladder::{CutPolicy, FaultKind, Faults, Place};
+use crate::playlist::value::KeyUri;
+use crate::segment::Segment;
+use crate::storage::Staging;
+
+use super::conductor::{Align, Conductor};
+use super::engine::{self, Work};
+use super::error::PackageError;
+use super::input::{InputFile, Reader};
+use super::outcome::{Playlists, RenditionOutcome, gather, playlists};
+use super::pipe;
+use super::plan::Plan;
+use super::progress::Progress;
+use super::record::FileRecord;
+use super::sink::{Protection, Sink, Stored};
+
+/// What to do about damaged input.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum FaultPolicy {
+    /// Survive it and report it.
+    #[default]
+    Report,
+    /// Refuse it.
+    Refuse,
+}
+
+/// How a ladder is cut and made.
+#[derive(Debug, Clone, Copy)]
+pub struct Making {
+    /// How long segments are.
+    pub policy: CutPolicy,
+    /// Whether renditions share one grid.
+    pub align: Align,
+    /// What to do about damage.
+    pub faults: FaultPolicy,
+    /// Worker threads.
+    pub threads: usize,
+    /// The checksum of each segment.
+    pub digest: DigestKind,
+}
+
+/// A ladder that lies complete in a staging folder, but for its record.
+#[derive(Debug)]
+pub struct Built {
+    /// The renditions.
+    pub renditions: Vec<RenditionOutcome>,
+    /// EXT-X-TARGETDURATION, in seconds.
+    pub target_duration: u64,
+    /// Every file, in the order of publication.
+    pub files: Vec<FileRecord>,
+    /// Bytes of the inputs.
+    pub bytes_in: u64,
+    /// Bytes of all files.
+    pub bytes_out: u64,
+    /// The damage of each input, with its name.
+    pub faults: Vec<(String, Faults)>,
+}
+
+/// The name of the multivariant playlist.
+pub const MASTER_FILE: &str = "master.m3u8";
+
+/// Makes the ladder.
+///
+/// # Errors
+/// When an input is refused or changes, the renditions do not align, or storage fails.
+pub fn build(
+    plan: &mut Plan,
+    making: &Making,
+    staging: &Staging,
+    protection: Protection<'_>,
+    key_uri: impl Fn(&str) -> Result<Option<KeyUri>, PackageError>,
+    cancel: &AtomicBool,
+    progress: &dyn Progress,
+) -> Result<Built, PackageError> {
+    let names: Vec<String> = plan.renditions.iter().map(|rendition| rendition.name.clone()).collect();
+    for name in &names {
+        staging.create_dir(name)?;
+    }
+    let sink = Sink { staging, names, protection, digest: making.digest, cancel, progress };
+    let mut conductor = Conductor::new(plan.inputs.len(), &plan.renditions, making.policy, making.align);
+    progress.total(total(plan));
+    let stored = match plan.inputs.as_mut_slice() {
+        [input] if matches!(input.reader, Reader::Pipe(_)) => {
+            let stored = pipe::run(&mut conductor, input, &sink)?;
+            strict(&conductor, 0, &input.name, making.faults)?;
+            stored
+        }
+        _ => {
+            let files = files(plan)?;
+            engine::run(making.threads, &sink, |queue| {
+                scan(plan, &mut conductor, making.faults, &sink, &mut |rendition, segment| {
+                    let input = plan_input(&files, rendition);
+                    let Some((file, stride)) = input else {
+                        return Err(PackageError::Internal("a segment of no input".to_owned()));
+                    };
+                    let work = Work { rendition, segment, file: file.clone(), stride: *stride };
+                    // A closed queue means that a worker failed; its error is the one to report.
+                    if queue.push(work) { Ok(()) } else { Err(PackageError::Interrupted) }
+                })
+            })?
+        }
+    };
+    for input in &plan.inputs {
+        if let Reader::File { input, .. } = &input.reader {
+            input.check_unchanged()?;
+        }
+    }
+    finish(plan, &mut conductor, &sink, stored, key_uri)
+}
+
+/// Scans all inputs without making anything, for a dry run: every segment is described, none is read again.
+///
+/// # Errors
+/// As [`build`], but for storage.
+pub fn rehearse(
+    plan: &mut Plan,
+    making: &Making,
+    cancel: &AtomicBool,
+    progress: &dyn Progress,
+) -> Result<(Conductor, Vec<(usize, Segment)>), PackageError> {
+    let mut conductor = Conductor::new(plan.inputs.len(), &plan.renditions, making.policy, making.align);
+    progress.total(total(plan));
+    let mut segments = Vec::new();
+    let check = Cancel { cancel, progress };
+    drive(plan, &mut conductor, making.faults, &check, &mut |rendition, segment| {
+        segments.push((rendition, segment));
+        Ok(())
+    })?;
+    Ok((conductor, segments))
+}
+
+struct Cancel<'a> {
+    cancel: &'a AtomicBool,
+    progress: &'a dyn Progress,
+}
+
+type Emit<'a> = dyn FnMut(usize, Segment) -> Result<(), PackageError> + 'a;
+
+fn scan(
+    plan: &mut Plan,
+    conductor: &mut Conductor,
+    faults: FaultPolicy,
+    sink: &Sink<'_>,
+    emit: &mut Emit<'_>,
+) -> Result<(), PackageError> {
+    drive(plan, conductor, faults, &Cancel { cancel: sink.cancel, progress: sink.progress }, emit)
+}
+
+/// Scans all inputs side by side, always the one that has come least far.
+fn drive(
+    plan: &mut Plan,
+    conductor: &mut Conductor,
+    faults: FaultPolicy,
+    watch: &Cancel<'_>,
+    emit: &mut Emit<'_>,
+) -> Result<(), PackageError> {
+    let mut at_least = 1;
+    while let Some(number) = conductor.next_input() {
+        if watch.cancel.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(PackageError::Interrupted);
+        }
+        let Some(input) = plan.inputs.get_mut(number) else {
+            return Err(PackageError::Internal("no such input".to_owned()));
+        };
+        let position = conductor.position(number);
+        let name = input.name.clone();
+        let (bytes, end) = input.reader.window(position, at_least)?;
+        let held = bytes.len();
+        let consumed = conductor.push(number, &name, bytes, end)?;
+        watch.progress.scanned(consumed as u64);
+        at_least = if consumed == 0 { held + 1 } else { 1 };
+        strict(conductor, number, &name, faults)?;
+        for (rendition, segment) in conductor.take_complete() {
+            emit(rendition, segment)?;
+        }
+    }
+    Ok(())
+}
+
+fn total(plan: &Plan) -> Option<u64> {
+    let sizes = plan.inputs.iter().map(|input| match &input.reader {
+        Reader::File { input, .. } => Some(input.identity.len),
+        Reader::Pipe(_) => None,
+    });
+    sizes.sum()
+}
+
+/// The file and the packet format of each rendition.
+fn files(plan: &Plan) -> Result<Vec<(InputFile, crate::ts::Stride)>, PackageError> {
+    let of = |rendition: &super::plan::PlannedRendition| {
+        let input = plan.inputs.get(rendition.input)?;
+        match &input.reader {
+            Reader::File { input: file, .. } => Some((file.clone(), input.stride)),
+            Reader::Pipe(_) => None,
+        }
+    };
+    let files: Option<Vec<_>> = plan.renditions.iter().map(of).collect();
+    files.ok_or_else(|| PackageError::Internal("a file was expected".to_owned()))
+}
+
+fn plan_input(files: &[(InputFile, crate::ts::Stride)], rendition: usize) -> Option<&(InputFile, crate::ts::Stride)> {
+    files.get(rendition)
+}
+
+fn strict(conductor: &Conductor, number: usize, name: &str, policy: FaultPolicy) -> Result<(), PackageError> {
+    if policy == FaultPolicy::Report {
+        return Ok(());
+    }
+    match conductor.faults(number).and_then(Faults::first_damage) {
+        Some((kind, place)) => Err(PackageError::Strict { input: name.to_owned(), what: describe(kind, place) }),
+        None => Ok(()),
+    }
+}
+
+/// A fault and its place, for a person.
+#[must_use]
+pub fn describe(kind: FaultKind, place: Place) -> String {
+    let mut text = format!("{} at byte {}", kind.name().replace('_', " "), place.offset);
+    if let Some(pid) = place.pid {
+        text.push_str(&format!(", PID {pid}"));
+    }
+    if let Some(time) = place.time {
+        text.push_str(&format!(", time {time}"));
+    }
+    if place.bytes > 0 {
+        text.push_str(&format!(", {} bytes", place.bytes));
+    }
+    text
+}
+
+fn finish(
+    plan: &Plan,
+    conductor: &mut Conductor,
+    sink: &Sink<'_>,
+    stored: Vec<Stored>,
+    key_uri: impl Fn(&str) -> Result<Option<KeyUri>, PackageError>,
+) -> Result<Built, PackageError> {
+    let sources: Vec<String> = plan.inputs.iter().map(|input| input.name.clone()).collect();
+    let mut renditions = gather(conductor, &sources, stored)?;
+    let Playlists { master, media, target_duration } = playlists(&mut renditions, key_uri)?;
+    let mut files = Vec::new();
+    for rendition in &renditions {
+        for (stored, _) in &rendition.segments {
+            files.push(FileRecord { path: stored.path.clone(), bytes: stored.bytes, digest: stored.digest.clone() });
+        }
+    }
+    // In the order in which they would become visible: what a playlist names is there before it (spec S3-012).
+    for (path, text) in media.iter().map(|(path, text)| (path.as_str(), text)).chain([(MASTER_FILE, &master)]) {
+        files.push(write(sink, path, text.as_bytes())?);
+    }
+    let faults = sources
+        .iter()
+        .enumerate()
+        .map(|(number, name)| (name.clone(), conductor.faults(number).cloned().unwrap_or_default()));
+    Ok(Built {
+        target_duration,
+        bytes_in: (0..plan.inputs.len()).map(|number| conductor.position(number)).sum(),
+        bytes_out: files.iter().map(|file| file.bytes).sum(),
+        faults: faults.collect(),
+        renditions,
+        files,
+    })
+}
+
+/// Writes a small file of the package.
+pub(super) fn write(sink: &Sink<'_>, path: &str, bytes: &[u8]) -> Result<FileRecord, PackageError> {
+    write_file(sink.staging, path, bytes, sink.digest)
+}
+
+/// Writes a small file of the package.
+pub(super) fn write_file(
+    staging: &Staging,
+    path: &str,
+    bytes: &[u8],
+    digest: DigestKind,
+) -> Result<FileRecord, PackageError> {
+    let mut file = staging.create_file(path)?;
+    std::io::Write::write_all(&mut file, bytes)
+        .map_err(|source| crate::storage::StorageError::new("write", &staging.path().join(path), source))?;
+    let mut sum = Digest::new(digest);
+    sum.update(bytes);
+    Ok(FileRecord { path: path.to_owned(), bytes: bytes.len() as u64, digest: sum.finish() })
+}

@@ -1,0 +1,271 @@
+//! The inputs of a job: what the user named, opened, with what tells whether it changes meanwhile.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::limits;
+use crate::ts::EndOfInput;
+
+use super::error::PackageError;
+
+/// What the user typed for an input: `[NAME=]INPUT[#program=N]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InputSpec {
+    /// The rendition's name, where one was given.
+    pub name: Option<String>,
+    /// Where the bytes are.
+    pub place: InputPlace,
+    /// The program picked, where one was.
+    pub program: Option<u16>,
+}
+
+/// Where an input's bytes are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum InputPlace {
+    /// A file.
+    File(PathBuf),
+    /// Standard input.
+    Stdin,
+}
+
+impl InputPlace {
+    /// What to call it in messages.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::File(path) => path.display().to_string(),
+            Self::Stdin => "standard input".to_owned(),
+        }
+    }
+}
+
+impl InputSpec {
+    /// Reads `[NAME=]INPUT[#program=N]`. An existing path wins over the readings of `=` and `#`.
+    ///
+    /// # Errors
+    /// A usage error for what is neither.
+    pub fn parse(text: &str) -> Result<Self, PackageError> {
+        if text == "-" {
+            return Ok(Self { name: None, place: InputPlace::Stdin, program: None });
+        }
+        if Path::new(text).exists() {
+            return Ok(Self { name: None, place: InputPlace::File(text.into()), program: None });
+        }
+        let (rest, program) = match text.rsplit_once("#program=") {
+            Some((rest, number)) => {
+                let number = number.parse().ok().filter(|number| *number > 0);
+                let number = number.ok_or_else(|| usage(format!("{text}: a program number is 1 to 65535")))?;
+                (rest, Some(number))
+            }
+            None => (text, None),
+        };
+        let (name, path) = match rest.split_once('=') {
+            Some((name, path)) if !Path::new(rest).exists() && is_name(name) => (Some(name.to_owned()), path),
+            _ => (None, rest),
+        };
+        if path.starts_with("s3://") || path.starts_with("https://") || path.starts_with("http://") {
+            return Err(usage(format!("{path}: only files and standard input (-) can be read")));
+        }
+        let place = if path == "-" { InputPlace::Stdin } else { InputPlace::File(path.into()) };
+        Ok(Self { name, place, program })
+    }
+}
+
+/// Whether `name` can be a rendition's name: `[A-Za-z0-9_-]+`.
+#[must_use]
+pub fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.len() <= 64 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+}
+
+fn usage(message: String) -> PackageError {
+    PackageError::Usage { message, hint: None }
+}
+
+/// What tells one state of a file from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// Bytes.
+    pub len: u64,
+    /// Modification time: seconds and nanoseconds.
+    pub modified: (i64, i64),
+    /// Device and inode.
+    pub inode: (u64, u64),
+}
+
+/// A file that is open for reading.
+#[derive(Debug, Clone)]
+pub struct InputFile {
+    /// Its name in messages.
+    pub name: String,
+    /// The file.
+    pub file: Arc<File>,
+    /// Its state when it was opened.
+    pub identity: Identity,
+}
+
+impl InputFile {
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// When it is not there, not readable, or not a file.
+    pub fn open(path: &Path) -> Result<Self, PackageError> {
+        let name = path.display().to_string();
+        let read = |source| PackageError::Read { input: name.clone(), source };
+        let file = File::open(path).map_err(read)?;
+        if !file.metadata().map_err(read)?.is_file() {
+            return Err(read(io::Error::other("not a regular file; pipes are read from standard input with -")));
+        }
+        let identity = identity(&file).map_err(read)?;
+        Ok(Self { name, file: Arc::new(file), identity })
+    }
+
+    /// Checks that the file is what it was when it was opened.
+    ///
+    /// # Errors
+    /// When it changed.
+    pub fn check_unchanged(&self) -> Result<(), PackageError> {
+        let now = identity(&self.file).map_err(|source| PackageError::Read { input: self.name.clone(), source })?;
+        if now == self.identity { Ok(()) } else { Err(PackageError::Changed { input: self.name.clone() }) }
+    }
+}
+
+fn identity(file: &File) -> io::Result<Identity> {
+    let metadata = file.metadata()?;
+    Ok(Identity {
+        len: metadata.len(),
+        modified: (metadata.mtime(), metadata.mtime_nsec()),
+        inode: (metadata.dev(), metadata.ino()),
+    })
+}
+
+/// An input's bytes from any offset on, for those who read it from front to back.
+#[derive(Debug)]
+pub enum Reader {
+    /// Of a file: read where asked.
+    File {
+        /// The file.
+        input: InputFile,
+        /// What was read last.
+        buffer: Vec<u8>,
+    },
+    /// Of standard input: everything is kept until it is released.
+    Pipe(Pipe),
+}
+
+const CHUNK: usize = 1024 * 1024;
+
+impl Reader {
+    /// The bytes from `from` on: at least `at_least`, or all that there is.
+    ///
+    /// # Errors
+    /// When reading fails, or standard input would have to be held beyond its limit.
+    pub fn window(&mut self, from: u64, at_least: usize) -> Result<(&[u8], EndOfInput), PackageError> {
+        match self {
+            Self::File { input, buffer } => {
+                let len = input.identity.len;
+                let want = (len.saturating_sub(from)).min(CHUNK.max(at_least) as u64) as usize;
+                buffer.resize(want, 0);
+                let error = |source| PackageError::Read { input: input.name.clone(), source };
+                match input.file.read_exact_at(buffer, from) {
+                    Ok(()) => {}
+                    Err(source) if source.kind() == io::ErrorKind::UnexpectedEof => {
+                        return Err(PackageError::Changed { input: input.name.clone() });
+                    }
+                    Err(source) => return Err(error(source)),
+                }
+                let end = if from + want as u64 >= len { EndOfInput::Reached } else { EndOfInput::NotYet };
+                Ok((buffer, end))
+            }
+            Self::Pipe(pipe) => {
+                pipe.fill(from, at_least)?;
+                Ok((pipe.from(from), pipe.end()))
+            }
+        }
+    }
+}
+
+/// Standard input, with what may still be needed of it.
+#[derive(Debug)]
+pub struct Pipe {
+    base: u64,
+    bytes: Vec<u8>,
+    ended: bool,
+}
+
+impl Default for Pipe {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Pipe {
+    /// Nothing read yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { base: 0, bytes: Vec::new(), ended: false }
+    }
+
+    /// The bytes held from `offset` on.
+    #[must_use]
+    pub fn from(&self, offset: u64) -> &[u8] {
+        let start = offset.saturating_sub(self.base).min(self.bytes.len() as u64) as usize;
+        self.bytes.get(start..).unwrap_or_default()
+    }
+
+    /// The offset of the first byte held.
+    #[must_use]
+    pub fn base(&self) -> u64 {
+        self.base
+    }
+
+    /// Whether all has been read.
+    #[must_use]
+    pub fn end(&self) -> EndOfInput {
+        if self.ended { EndOfInput::Reached } else { EndOfInput::NotYet }
+    }
+
+    /// Reads until `at_least` bytes from `from` on are held, or the end.
+    ///
+    /// # Errors
+    /// When reading fails, or more than [`limits::PIPE_WINDOW`] would have to be held.
+    pub fn fill(&mut self, from: u64, at_least: usize) -> Result<(), PackageError> {
+        let name = || "standard input".to_owned();
+        let mut stdin = io::stdin().lock();
+        while !self.ended && self.from(from).len() < at_least {
+            if self.bytes.len() >= limits::PIPE_WINDOW {
+                return Err(PackageError::Input {
+                    input: name(),
+                    source: crate::ladder::LadderError::Limit {
+                        what: "the programs or streams are interleaved too far apart to be cut in one pass".to_owned(),
+                        limit: limits::PIPE_WINDOW as u64,
+                    },
+                });
+            }
+            let start = self.bytes.len();
+            self.bytes.resize(start + CHUNK / 4, 0);
+            let got = loop {
+                match stdin.read(self.bytes.get_mut(start..).unwrap_or_default()) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    other => break other,
+                }
+            };
+            let got = got.map_err(|source| PackageError::Read { input: name(), source })?;
+            self.bytes.truncate(start + got);
+            self.ended = got == 0;
+        }
+        Ok(())
+    }
+
+    /// Forgets what lies before `offset`.
+    pub fn release(&mut self, offset: u64) {
+        let gone = offset.saturating_sub(self.base).min(self.bytes.len() as u64) as usize;
+        // Moving the rest to the front is worth it only when much has gone.
+        if gone >= CHUNK || gone == self.bytes.len() {
+            self.bytes.drain(..gone);
+            self.base += gone as u64;
+        }
+    }
+}

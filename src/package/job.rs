@@ -1,0 +1,358 @@
+//! One job: from what the user asked for to a published package, by the protocol claim, key, plan, commit
+//! (`manual/formats.md`).
+
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use sha2::{Digest as _, Sha256};
+
+use crate::crypto::iv::{IvPolicy, IvSource, Nonce};
+use crate::crypto::key::ContentKey;
+use crate::keys::{Claim, ClaimState, ContentId, EncryptionContext, Hex256, KeyId, KeyProvider, KeyStore, SealedKey};
+use crate::playlist::value::KeyUri;
+use crate::storage::{Durability, Replace, Staging, StorageError, full_name};
+
+use super::build::{Built, MASTER_FILE, Making, build, write_file};
+use super::error::PackageError;
+use super::input::Reader;
+use super::outcome::{Warning, warnings};
+use super::plan::Plan;
+use super::progress::Progress;
+use super::record::{RECORD_FILE, RECORD_FORMAT, RECORD_VERSION, Record, RenditionRecord, SegmentRecord};
+use super::sink::Protection;
+use super::uri::KeyUriTemplate;
+
+/// Where the package's key comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyChoice {
+    /// The provider makes one.
+    New,
+    /// The key store has it.
+    Existing(KeyId),
+}
+
+/// How a package is protected.
+#[derive(Debug, Clone)]
+pub struct ProtectionPlan {
+    /// Where the key comes from.
+    pub key: KeyChoice,
+    /// Where the IVs come from.
+    pub iv: IvPolicy,
+    /// The URI under which players find the key.
+    pub uri: KeyUriTemplate,
+    /// The context that is bound to a new key.
+    pub context: EncryptionContext,
+}
+
+/// What a package needs of keys, opened only for packages that are protected.
+pub struct Keys<'a> {
+    /// Seals and unseals.
+    pub provider: &'a dyn KeyProvider,
+    /// Keeps sealed keys and claims.
+    pub store: &'a KeyStore,
+}
+
+/// What the user asked for.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// The folder to be made.
+    pub dest: PathBuf,
+    /// Identifies the content.
+    pub content_id: ContentId,
+    /// How it is protected; none leaves the segments clear.
+    pub protection: Option<ProtectionPlan>,
+    /// How it is cut and made.
+    pub making: Making,
+    /// Whether a package that is there may be replaced.
+    pub replace: Replace,
+    /// What the package survives.
+    pub durability: Durability,
+}
+
+/// What a job made.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The ladder.
+    pub built: Built,
+    /// The sealed key; none for a clear package.
+    pub key: Option<SealedKey>,
+    /// What a person should know.
+    pub warnings: Vec<Warning>,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// How a job ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// It made the package.
+    Made(Box<Outcome>),
+    /// An earlier run had put the package in its place and was stopped before it could say so.
+    WasPublished(Box<SealedKey>),
+}
+
+/// Does a job. `plan` is what its inputs make, `keys` is needed when it is protected.
+///
+/// # Errors
+/// When anything stands against it; then DEST is as it was.
+pub fn run(
+    job: &Job,
+    plan: &mut Plan,
+    keys: Option<&Keys<'_>>,
+    cancel: &AtomicBool,
+    progress: &dyn Progress,
+) -> Result<Ended, PackageError> {
+    let started = Instant::now();
+    let dest = full_name(&job.dest)?.to_string_lossy().into_owned();
+    let protection = match (&job.protection, keys) {
+        (Some(protection), Some(keys)) => Some((protection, keys)),
+        (None, _) => None,
+        (Some(_), None) => return Err(PackageError::Internal("no key provider was opened".to_owned())),
+    };
+    if let Some((_, keys)) = protection
+        && let Some(key) = finish_interrupted(job, keys, &dest)?
+    {
+        return Ok(Ended::WasPublished(Box::new(key)));
+    }
+    let staging = Staging::open(&job.dest, job.replace, job.durability)?;
+    check_space(plan, &staging)?;
+    let claimed = match protection {
+        Some((protection, keys)) => Some(claim(job, protection, keys, plan, &dest)?),
+        None => None,
+    };
+    let built = match (&claimed, protection) {
+        (Some(claimed), Some((protection, _))) => {
+            let nonce = Nonce::from_bytes(claimed.claim.nonce.bytes());
+            let ivs = IvSource::new(protection.iv, &claimed.key, &nonce);
+            let id = claimed.claim.key.key_id.to_string();
+            let uri = |rendition: &str| {
+                let uri = protection.uri.fill(&id, job.content_id.as_str(), rendition);
+                uri.map(Some).map_err(PackageError::Internal)
+            };
+            let aes = Protection::Aes128 { key: &claimed.key, ivs: &ivs };
+            build(plan, &job.making, &staging, aes, uri, cancel, progress)?
+        }
+        _ => {
+            let none = |_: &str| Ok(None::<KeyUri>);
+            build(plan, &job.making, &staging, Protection::None, none, cancel, progress)?
+        }
+    };
+    let mut record = record(job, &built, claimed.as_ref().map(|claimed| &claimed.claim));
+    let json = |error: serde_json::Error| PackageError::Internal(error.to_string());
+    if let Some(claimed) = &claimed {
+        record.seal(&claimed.key).map_err(json)?;
+    }
+    write_file(&staging, RECORD_FILE, &record.to_bytes().map_err(json)?, job.making.digest)?;
+    staging.publish()?;
+    if let (Some(claimed), Some((_, keys))) = (&claimed, protection) {
+        keys.store.claim_publish(&claimed.claim)?;
+    }
+    Ok(Ended::Made(Box::new(Outcome {
+        warnings: warnings(&built.renditions, job.making.policy.longest),
+        built,
+        key: claimed.map(|claimed| claimed.claim.key),
+        elapsed: started.elapsed(),
+    })))
+}
+
+struct Claimed {
+    claim: Claim,
+    key: ContentKey,
+}
+
+/// Finishes a run that was stopped between putting its package in place and saying so.
+fn finish_interrupted(job: &Job, keys: &Keys<'_>, dest: &str) -> Result<Option<SealedKey>, PackageError> {
+    let Some(claim) = keys.store.claim_read(&job.content_id)? else {
+        return Ok(None);
+    };
+    if claim.state != ClaimState::Open || claim.dest != dest {
+        return Ok(None);
+    }
+    let Ok(bytes) = std::fs::read(job.dest.join(RECORD_FILE)) else {
+        return Ok(None);
+    };
+    let Ok(record) = serde_json::from_slice::<Record>(&bytes) else {
+        return Ok(None);
+    };
+    if record.run != run_id(&claim) {
+        return Ok(None);
+    }
+    // Someone else may be at work on the very same claim; it will say so itself.
+    if !Staging::discard_stale(&job.dest)? {
+        return Ok(None);
+    }
+    keys.store.claim_publish(&claim)?;
+    Ok(Some(claim.key))
+}
+
+/// Claims the content id, or adopts the claim of a run that was stopped.
+fn claim(
+    job: &Job,
+    protection: &ProtectionPlan,
+    keys: &Keys<'_>,
+    plan: &Plan,
+    dest: &str,
+) -> Result<Claimed, PackageError> {
+    let digest = digest(job, protection, plan, dest)?;
+    let known = keys.store.claim_read(&job.content_id)?;
+    if let Some(claim) = &known {
+        let id = &job.content_id;
+        if claim.dest != dest {
+            return Err(PackageError::Claimed {
+                message: format!("the content id {id} is claimed for {}", claim.dest),
+                hint: "choose another with --content-id".to_owned(),
+            });
+        }
+        let vacant = !job.dest.exists();
+        let adopt = claim.plan == digest
+            && match (claim.state, job.replace) {
+                (ClaimState::Open, _) => true,
+                (ClaimState::Published, Replace::Refuse) => vacant,
+                (ClaimState::Published, Replace::Allow) => false,
+            };
+        if adopt {
+            keys.store.put(&claim.key)?;
+            let key = keys.provider.unseal(&claim.key)?;
+            return Ok(Claimed { claim: claim.clone(), key });
+        }
+        if job.replace == Replace::Refuse {
+            return Err(PackageError::Claimed {
+                message: format!("the content id {id} is claimed by a run with other inputs or settings"),
+                hint: "run it again as it was, or give that claim up with --force".to_owned(),
+            });
+        }
+    }
+    let (sealed, key) = match &protection.key {
+        KeyChoice::New => {
+            let (key, ciphertext) = keys.provider.generate(&protection.context)?;
+            let context = protection.context.clone();
+            (SealedKey::new(job.content_id.clone(), keys.provider.name(), context, ciphertext)?, key)
+        }
+        KeyChoice::Existing(id) => {
+            let sealed = keys.store.get(id)?;
+            if sealed.content_id != job.content_id {
+                return Err(PackageError::Claimed {
+                    message: format!("key {id} is for the content id {}", sealed.content_id),
+                    hint: format!("package it with --content-id {}, or use another key", sealed.content_id),
+                });
+            }
+            let key = keys.provider.unseal(&sealed)?;
+            (sealed, key)
+        }
+    };
+    let nonce = Nonce::generate().map_err(crate::keys::KeyError::from)?;
+    let claim = Claim::new(dest.to_owned(), digest, Hex256::from_bytes(nonce.bytes()), sealed);
+    match &known {
+        Some(old) => keys.store.claim_replace(old, &claim)?,
+        None => keys.store.claim_create(&claim)?,
+    }
+    keys.store.put(&claim.key)?;
+    Ok(Claimed { claim, key })
+}
+
+/// SHA-256 of everything that decides the package's bytes. Standard input has no identity: what comes next time may be
+/// something else, so that its digest never matches and no IV is used for other bytes.
+fn digest(job: &Job, protection: &ProtectionPlan, plan: &Plan, dest: &str) -> Result<Hex256, PackageError> {
+    let mut sha = Sha256::new();
+    let mut field = |bytes: &[u8]| {
+        sha.update((bytes.len() as u64).to_be_bytes());
+        sha.update(bytes);
+    };
+    field(env!("CARGO_PKG_VERSION").as_bytes());
+    field(dest.as_bytes());
+    field(job.content_id.as_str().as_bytes());
+    for input in &plan.inputs {
+        match &input.reader {
+            Reader::File { input, .. } => {
+                let identity = input.identity;
+                for number in [identity.len, identity.inode.0, identity.inode.1] {
+                    field(&number.to_be_bytes());
+                }
+                field(&identity.modified.0.to_be_bytes());
+                field(&identity.modified.1.to_be_bytes());
+            }
+            Reader::Pipe(_) => field(&Nonce::generate().map_err(crate::keys::KeyError::from)?.bytes()),
+        }
+    }
+    for rendition in &plan.renditions {
+        field(rendition.name.as_bytes());
+        field(&(rendition.input as u64).to_be_bytes());
+        field(&rendition.selection.program.to_be_bytes());
+        field(&rendition.shift.ticks().to_be_bytes());
+        for stream in &rendition.selection.streams {
+            field(&stream.pid.value().to_be_bytes());
+        }
+    }
+    let making = &job.making;
+    field(&making.policy.target.ticks().to_be_bytes());
+    field(format!("{:?} {}", making.align, making.digest).as_bytes());
+    field(protection.iv.to_string().as_bytes());
+    field(protection.uri.as_str().as_bytes());
+    field(&protection.context.canonical());
+    if let KeyChoice::Existing(id) = &protection.key {
+        field(id.to_string().as_bytes());
+    }
+    Ok(Hex256::from_bytes(sha.finalize().into()))
+}
+
+/// Identifies a claim without telling its nonce.
+fn run_id(claim: &Claim) -> String {
+    let hash = Sha256::new().chain_update(b"keyrung run v1").chain_update(claim.nonce.bytes()).finalize();
+    hex::encode(hash.get(..16).unwrap_or_default())
+}
+
+fn check_space(plan: &Plan, staging: &Staging) -> Result<(), PackageError> {
+    let needed: u64 = plan
+        .inputs
+        .iter()
+        .map(|input| match &input.reader {
+            // Several programs of one input may all be carried; a single one may be much smaller than the input.
+            Reader::File { input: file, .. } if input.programs.len() <= 1 => file.identity.len / 10 * 9,
+            Reader::File { .. } | Reader::Pipe(_) => 0,
+        })
+        .sum();
+    let free = staging.free_space()?;
+    if needed > free {
+        return Err(StorageError::NoSpace {
+            operation: "make room for the package",
+            path: staging.path().to_path_buf(),
+        }
+        .into());
+    }
+    Ok(())
+}
+
+fn record(job: &Job, built: &Built, claim: Option<&Claim>) -> Record {
+    let renditions = built.renditions.iter().map(|rendition| RenditionRecord {
+        name: rendition.name.clone(),
+        playlist: rendition.playlist.clone(),
+        bandwidth: rendition.bandwidth,
+        average_bandwidth: rendition.average_bandwidth,
+        codecs: rendition.codecs.join(","),
+        segments: rendition
+            .segments
+            .iter()
+            .map(|(stored, duration)| SegmentRecord {
+                path: stored.path.clone(),
+                duration_us: duration.micros(),
+                clear_bytes: stored.clear_bytes,
+                iv: stored.iv.map(|iv| iv.to_string()),
+            })
+            .collect(),
+    });
+    Record {
+        format: RECORD_FORMAT.to_owned(),
+        version: RECORD_VERSION,
+        tool: concat!("keyrung ", env!("CARGO_PKG_VERSION")).to_owned(),
+        content_id: job.content_id.to_string(),
+        run: claim.map(run_id).unwrap_or_default(),
+        created: claim.map(|claim| claim.created.to_string()).unwrap_or_default(),
+        key_id: claim.map(|claim| claim.key.key_id.to_string()),
+        master: MASTER_FILE.to_owned(),
+        target_duration: built.target_duration,
+        renditions: renditions.collect(),
+        files: built.files.clone(),
+        seal: None,
+    }
+}

@@ -1,0 +1,18 @@
+//! One ladder, from inputs to commit record.
+
+pub mod build;
+pub mod conductor;
+pub mod engine;
+pub mod error;
+pub mod input;
+pub mod job;
+pub mod outcome;
+pub mod pipe;
+pub mod plan;
+pub mod progress;
+pub mod queue;
+pub mod record;
+pub mod sink;
+pub mod uri;
+
+pub use error::PackageError;
