@@ -4,8 +4,10 @@ use serde_json::Value;
 
 use super::common::{Check, World, every};
 use super::frames::{case_name, cases};
+use super::media::{decode, same_frames};
 use super::package::{self, path_text};
-use super::table;
+use super::stream;
+use super::table::{self, Fixture};
 
 /// Kinds of faults that a result reports, wherever it groups them by input.
 pub fn faults(value: &Value) -> Vec<String> {
@@ -121,4 +123,43 @@ fn inspect_reports_the_same_faults() {
             Ok(())
         },
     );
+}
+
+fn fixture(name: &str) -> Fixture {
+    table::all().into_iter().find(|fixture| fixture.name == name).expect("a row of the table")
+}
+
+/// What is written says what the streams are, whatever the input said: players go by the stream type.
+#[test]
+fn a_stream_type_that_lies_is_put_right() {
+    let cases = [
+        ("adts-as-04.ts", 0x101, &[0x0F][..]),
+        ("mp3-as-0f.ts", 0x101, &[0x03, 0x04]),
+        ("hevc-as-1b.ts", 0x100, &[0x24]),
+    ];
+    every(
+        &cases,
+        |(name, ..)| (*name).to_owned(),
+        |(name, pid, right)| {
+            let package = package::of(&fixture(name), 2)?;
+            let clear = &package.renditions[0].segments[0].clear;
+            let streams = stream::program(&stream::packets(clear)?)?.streams;
+            let written = streams.iter().find(|(_, at)| at == pid).map(|(kind, _)| *kind);
+            check!(written.is_some_and(|kind| right.contains(&kind)), "PID {pid:#x} is declared as {written:x?}");
+            Ok(())
+        },
+    );
+}
+
+/// ffmpeg cannot decode this input; it can decode what is made of it.
+#[test]
+fn hevc_that_was_declared_as_h264_decodes() {
+    let package = package::of(&fixture("hevc-as-1b.ts"), 2).expect("a package");
+    let before = decode(&fixture("hevc-aac.ts").path(), &[0x100, 0x101]).expect("the same streams, rightly declared");
+    let after = decode(&package.renditions[0].clear_file, &[0x100, 0x101]).expect("the output");
+    assert_eq!(after.errors, "");
+    let mut shift = None;
+    for (old, new) in before.frames.iter().zip(&after.frames) {
+        same_frames(old, new, &mut shift).expect("the same frames");
+    }
 }

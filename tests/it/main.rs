@@ -4,7 +4,8 @@
 /// Leaves a check with a text when a condition does not hold.
 macro_rules! check {
     ($condition:expr, $($text:tt)+) => {
-        if !$condition {
+        let holds: bool = $condition;
+        if !holds {
             return Err(format!($($text)+));
         }
     };

@@ -25,10 +25,10 @@ pub enum Kind {
     Audio,
 }
 
-/// PIDs with pictures or sound, as ffprobe finds them.
+/// PIDs on which pictures or sound come, as ffprobe finds them.
 pub fn streams(file: &Path) -> Check<Vec<(u16, Kind)>> {
-    let arguments = ["-v", "error", "-show_entries", "stream=id,codec_type", "-of", "compact=p=0", path_text(file)];
-    let run = tool("ffprobe", &arguments).expect(0)?;
+    let show = ["-v", "error", "-count_packets", "-show_entries", "stream=id,codec_type,nb_read_packets"];
+    let run = tool("ffprobe", &[&show[..], &["-of", "compact=p=0", path_text(file)]].concat()).expect(0)?;
     let mut found = Vec::new();
     for line in run.text().lines() {
         let field = |name: &str| line.split('|').find_map(|part| part.strip_prefix(name));
@@ -38,6 +38,10 @@ pub fn streams(file: &Path) -> Check<Vec<(u16, Kind)>> {
             Some("audio") => Kind::Audio,
             _ => continue,
         };
+        // A stream that the PMT lists and that never comes has nothing to compare.
+        if matches!(field("nb_read_packets="), None | Some("0" | "N/A")) {
+            continue;
+        }
         if let Some(pid) = pid.filter(|pid| !found.contains(&(*pid, kind))) {
             found.push((pid, kind));
         }

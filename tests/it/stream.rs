@@ -11,7 +11,7 @@ pub struct Packet<'a>(pub &'a [u8]);
 impl<'a> Packet<'a> {
     /// Its PID.
     pub fn pid(self) -> u16 {
-        u16::from(self.0[1] & 0x1F) << 8 | u16::from(self.0[2])
+        (u16::from(self.0[1] & 0x1F) << 8) | u16::from(self.0[2])
     }
 
     /// Whether a PES packet or section starts in it.
@@ -63,7 +63,7 @@ impl Program {
 
 /// The packets of a clear segment.
 pub fn packets(clear: &[u8]) -> Check<Vec<Packet<'_>>> {
-    check!(!clear.is_empty() && clear.len() % 188 == 0, "{} bytes are not whole packets", clear.len());
+    check!(!clear.is_empty() && clear.len().is_multiple_of(188), "{} bytes are not whole packets", clear.len());
     let all: Vec<Packet<'_>> = clear.chunks_exact(188).map(Packet).collect();
     let bad = all.iter().position(|packet| packet.0[0] != 0x47);
     check!(bad.is_none(), "packet {bad:?} has no sync byte");
@@ -76,14 +76,14 @@ pub fn program(packets: &[Packet<'_>]) -> Check<Program> {
     check!(pat.first() == Some(&0x00), "the segment does not begin with a PAT");
     let entries = pat.get(8..pat.len() - 4).unwrap_or_default();
     check!(entries.len() == 4, "the PAT has {} bytes of programs, not one program", entries.len());
-    let pmt_pid = u16::from(entries[2] & 0x1F) << 8 | u16::from(entries[3]);
+    let pmt_pid = (u16::from(entries[2] & 0x1F) << 8) | u16::from(entries[3]);
     let after = packets.iter().position(|packet| packet.pid() != 0).unwrap_or_default();
     check!(packets[after].pid() == pmt_pid, "the PMT does not follow the PAT");
     let pmt = section(&packets[after..], pmt_pid)?;
     check!(pmt.first() == Some(&0x02) && pmt.len() >= 16, "not a PMT");
     check!(pmt[3..5] == entries[0..2], "the PMT is of another program than the PAT");
-    let twelve = |at: usize| usize::from(pmt[at] & 0x0F) << 8 | usize::from(pmt[at + 1]);
-    let thirteen = |at: usize| u16::from(pmt[at] & 0x1F) << 8 | u16::from(pmt[at + 1]);
+    let twelve = |at: usize| (usize::from(pmt[at] & 0x0F) << 8) | usize::from(pmt[at + 1]);
+    let thirteen = |at: usize| (u16::from(pmt[at] & 0x1F) << 8) | u16::from(pmt[at + 1]);
     let (mut at, mut streams) = (12 + twelve(10), Vec::new());
     while at + 5 <= pmt.len() - 4 {
         streams.push((pmt[at], thirteen(at + 1)));
@@ -100,7 +100,7 @@ fn section(packets: &[Packet<'_>], pid: u16) -> Check<Vec<u8>> {
         let payload = packet.payload();
         let skip = if packet.starts() { 1 + usize::from(payload[0]) } else { 0 };
         bytes.extend_from_slice(&payload[skip..]);
-        let length = 3 + (usize::from(bytes[1] & 0x0F) << 8 | usize::from(bytes[2]));
+        let length = 3 + ((usize::from(bytes[1] & 0x0F) << 8) | usize::from(bytes[2]));
         if bytes.len() >= length {
             bytes.truncate(length);
             check!(length >= 12 && crc(&bytes) == 0, "PID {pid:#x}: the section's checksum is wrong");
@@ -112,7 +112,7 @@ fn section(packets: &[Packet<'_>], pid: u16) -> Check<Vec<u8>> {
 
 fn crc(bytes: &[u8]) -> u32 {
     bytes.iter().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte) << 24, |crc, _| crc << 1 ^ if crc >> 31 == 1 { 0x04C1_1DB7 } else { 0 })
+        (0..8).fold(crc ^ (u32::from(*byte) << 24), |crc, _| (crc << 1) ^ if crc >> 31 == 1 { 0x04C1_1DB7 } else { 0 })
     })
 }
 
@@ -127,7 +127,7 @@ impl Continuity {
             return Ok(());
         }
         let last = self.0.insert(packet.pid(), packet.counter());
-        let wanted = last.map_or(packet.counter(), |counter| counter + 1 & 0x0F);
+        let wanted = last.map_or(packet.counter(), |counter| (counter + 1) & 0x0F);
         check!(packet.counter() == wanted, "PID {:#x}: counter {} after {last:?}", packet.pid(), packet.counter());
         Ok(())
     }
