@@ -91,6 +91,22 @@ impl World {
         Run::of(output.expect("keyrung starts"))
     }
 
+    /// Runs keyrung under strace, which does something to one of its system calls: `inject` as in strace(1).
+    pub fn run_injected(&self, arguments: &[&str], inject: &str) -> Run {
+        let plain = self.command(arguments);
+        let trace = format!("trace={}", inject.split(':').next().unwrap_or_default());
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &format!("inject={inject}")]);
+        command.arg(plain.get_program()).args(plain.get_args()).current_dir(&self.folder);
+        // strace is found by its own path; what it starts gets the world's environment and nothing else.
+        let home = self.folder.join("home");
+        command.env("KEYRUNG_HOME", home).env("HOME", &self.folder).env("LC_ALL", "C.UTF-8");
+        match command.stdin(Stdio::null()).output() {
+            Ok(output) => Run::of(output),
+            Err(error) => panic!("strace: {error}; hint: apt-get install -y strace, or run scripts/test"),
+        }
+    }
+
     /// Runs keyrung with a file on standard input, through a pipe.
     pub fn run_with_input(&self, arguments: &[&str], input: &Path) -> Run {
         let mut command = self.command(arguments);

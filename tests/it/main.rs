@@ -13,6 +13,7 @@ macro_rules! check {
 
 mod cipher;
 mod common;
+mod crash;
 mod expectations;
 mod frames;
 mod hostile;
