@@ -162,7 +162,8 @@ fn of_two_runs_at_once_one_publishes() {
             both.map(|run| run.join().expect("a run")).into_iter().collect()
         });
         let won = runs.iter().filter(|run| run.code == Some(0)).count();
-        let lost = runs.iter().filter(|run| run.code == Some(2)).count();
+        // The other finds DEST locked (7: try again later) or already published (2), or joins in the same claim (0).
+        let lost = runs.iter().filter(|run| matches!(run.code, Some(2 | 7))).count();
         let said = || runs.iter().map(|run| format!("{:?} {}", run.code, run.stderr)).collect::<Vec<_>>();
         assert!(won >= 1 && won + lost == 2, "{:?}", said());
         complete(&world.folder.join("out")).expect("a whole package");
