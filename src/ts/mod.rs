@@ -9,6 +9,8 @@ pub mod crc;
 pub mod demux;
 pub mod descriptor;
 pub mod error;
+#[cfg(test)]
+mod oracle_tests;
 pub mod packet;
 pub mod pat;
 pub mod pes;
