@@ -1,5 +1,7 @@
 //! Follows the PAT and the PMTs through a stream and says what changes (spec TS-007, TS-008, TS-010).
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use crate::limits::PROGRAMS;
 use crate::ts::error::{SectionFault, TableError};
 use crate::ts::packet::{Packet, Pid};
@@ -92,7 +94,7 @@ impl PsiTracker {
         }
         self.maps.follow(&self.pat.programs);
         let mut bits = Box::new([0; Pid::COUNT / 64]);
-        for (pid, _) in &self.maps.assemblers {
+        for pid in self.maps.assemblers.keys() {
             bits[pid.index() / 64] |= 1 << (pid.index() % 64);
         }
         self.map_pids = Some(bits);
@@ -145,7 +147,8 @@ impl PatTable {
         if self.sections.iter().any(Option::is_none) {
             return News::Same;
         }
-        let mut programs: Vec<_> = self.sections.iter().flatten().flatten().copied().collect();
+        let listed = self.sections.iter().flatten().flatten().copied();
+        let mut programs: Vec<_> = listed.take(PROGRAMS + 1).collect();
         let overfull = programs.len() > PROGRAMS;
         programs.truncate(PROGRAMS);
         if self.complete && self.programs == programs {
@@ -158,50 +161,42 @@ impl PatTable {
     }
 }
 
-/// The PMTs of the programs in the PAT.
+/// The PMTs of the programs in the PAT. Ordered maps keep the work of one packet small, whatever a hostile PAT says.
 #[derive(Debug, Clone, Default)]
 struct Maps {
-    programs: Vec<(u16, Pid)>,
-    /// One per PID; several programs may share it. Sorted by PID.
-    assemblers: Vec<(Pid, SectionAssembler)>,
-    known: Vec<Pmt>,
+    programs: BTreeSet<(u16, Pid)>,
+    /// One per PID; several programs may share it.
+    assemblers: BTreeMap<Pid, SectionAssembler>,
+    /// By program_number.
+    known: BTreeMap<u16, Pmt>,
 }
 
 impl Maps {
     /// Follows the programs of a new PAT. What is known of a program that only moves to another PID stays known.
     fn follow(&mut self, programs: &[(u16, Pid)]) {
-        self.programs = programs.to_vec();
-        self.known.retain(|pmt| programs.iter().any(|(program, _)| *program == pmt.program));
-        let mut pids: Vec<Pid> = programs.iter().map(|(_, pid)| *pid).filter(|pid| carries_maps(*pid)).collect();
-        pids.sort_unstable();
-        pids.dedup();
+        self.programs = programs.iter().copied().filter(|(_, pid)| carries_maps(*pid)).collect();
+        let numbers: BTreeSet<u16> = programs.iter().map(|(program, _)| *program).collect();
+        self.known.retain(|program, _| numbers.contains(program));
         let mut before = std::mem::take(&mut self.assemblers);
-        self.assemblers = pids
-            .into_iter()
-            .map(|pid| match before.iter().position(|(other, _)| *other == pid) {
-                Some(place) => before.swap_remove(place),
-                None => (pid, SectionAssembler::new()),
-            })
-            .collect();
+        for (_, pid) in &self.programs {
+            self.assemblers.entry(*pid).or_insert_with(|| before.remove(pid).unwrap_or_default());
+        }
     }
 
     fn packet(&mut self, offset: u64, packet: Packet<'_>, each: &mut impl FnMut(PsiEvent)) {
         let pid = packet.pid();
         let Self { programs, assemblers, known } = self;
-        let Ok(place) = assemblers.binary_search_by_key(&pid, |(pid, _)| *pid) else { return };
-        let Some((_, assembler)) = assemblers.get_mut(place) else { return };
+        let Some(assembler) = assemblers.get_mut(&pid) else { return };
         assembler.push(packet, &mut |section| {
             let pmt = match section.and_then(|section| table(Pmt::parse(section))) {
                 Ok(Some(pmt)) if programs.contains(&(pmt.program, pid)) => pmt,
                 Ok(_) => return,
                 Err(fault) => return each(PsiEvent::Fault { offset, pid, fault }),
             };
-            match known.iter_mut().find(|known| known.program == pmt.program) {
-                Some(known) if known.same_content(&pmt) => return,
-                Some(known) => *known = pmt.clone(),
-                None => known.push(pmt.clone()),
+            if known.get(&pmt.program).is_none_or(|known| !known.same_content(&pmt)) {
+                known.insert(pmt.program, pmt.clone());
+                each(PsiEvent::Pmt { offset, pmt });
             }
-            each(PsiEvent::Pmt { offset, pmt });
         });
     }
 }
