@@ -179,6 +179,29 @@ fn bytes_missing_or_added_are_found_out() {
 }
 
 #[test]
+fn a_good_packet_between_two_bad_ones_is_kept() {
+    let mut input = stream(Stride::Ts188, 30);
+    let mut expected = packets(Stride::Ts188, 0..30);
+    for bad in [10, 12] {
+        input[bad * 188] = 0;
+        expected[bad] = Call::Lost(bad as u64 * 188..bad as u64 * 188 + 188, LostWhy::BadSync);
+    }
+    assert_eq!(at_once(&input, 0).0, expected);
+}
+
+#[test]
+fn sync_is_found_again_close_to_the_end() {
+    for left in 1..6 {
+        let mut input = stream(Stride::Ts188, 20);
+        let place = (20 - left) * 188;
+        input.splice(place..place, [0; 100]);
+        let (calls, _) = at_once(&input, 0);
+        assert_eq!(calls.len(), 21, "{left} packets left");
+        assert_eq!(calls[20 - left], Call::Lost(place as u64..place as u64 + 100, LostWhy::BadSync));
+    }
+}
+
+#[test]
 fn the_stride_may_change() {
     let mut input = stream(Stride::Ts188, 10);
     input.extend(stream(Stride::M2ts192, 10));
