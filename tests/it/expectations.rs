@@ -50,7 +50,9 @@ fn faults_are_reported_and_nothing_else_is() {
 
 #[test]
 fn warnings_are_given() {
-    every(&cases(table::packaged()), case_name, |(fixture, seconds)| {
+    // With 6 s most fixtures are one segment, and that begins with an IDR and is not too long.
+    let fixtures: Vec<(Fixture, u32)> = table::packaged().into_iter().map(|fixture| (fixture, 2)).collect();
+    every(&fixtures, case_name, |(fixture, seconds)| {
         let package = package::of(fixture, *seconds)?;
         let warnings = package.json["warnings"].as_array().ok_or("no warnings in the result")?;
         for warning in warnings {

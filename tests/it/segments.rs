@@ -22,7 +22,7 @@ fn well_formed(rendition: &Rendition, holes: bool) -> Check {
         let (mut begun, mut clock) = (BTreeSet::new(), false);
         for packet in &packets {
             let pid = packet.pid();
-            check!(packet.0[1] & 0x80 == 0, "{}", at(format!("PID {pid:#x}: transport error")));
+            check!(holes || packet.0[1] & 0x80 == 0, "{}", at(format!("PID {pid:#x}: transport error")));
             check!(packet.0[3] & 0xC0 == 0, "{}", at(format!("PID {pid:#x}: scrambled")));
             clock |= pid == program.pcr_pid && packet.has_pcr();
             if pid == 0 || pid == program.pmt_pid {
