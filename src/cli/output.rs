@@ -104,9 +104,11 @@ impl Output {
     /// An error: on standard error, or as a document with `--json`. Returns its exit.
     pub fn error(self, error: &CliError) -> Exit {
         if self.format == Format::Json {
-            self.json(&serde_json::json!({
+            let document = serde_json::json!({
                 "error": error.message, "hint": error.hint, "code": error.exit.code(),
-            }));
+            });
+            // The exit code must tell of this error, not of one that came while it was written.
+            let _ = writeln!(io::stdout().lock(), "{document:#}");
         } else {
             self.line("error", "31", &error.message);
             if let Some(hint) = &error.hint {
@@ -132,7 +134,8 @@ impl Output {
 /// Writes to standard output. A reader that has gone away is no failure of ours: `keyrung ... | head` ends quietly.
 fn put(bytes: &[u8]) {
     let mut out = io::stdout().lock();
-    if out.write_all(bytes).and_then(|()| out.flush()).is_err() {
-        std::process::exit(i32::from(Exit::Done.code()));
+    if let Err(error) = out.write_all(bytes).and_then(|()| out.flush()) {
+        let exit = if error.kind() == io::ErrorKind::BrokenPipe { Exit::Done } else { Exit::Storage };
+        std::process::exit(i32::from(exit.code()));
     }
 }

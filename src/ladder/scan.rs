@@ -14,7 +14,7 @@ use crate::ts::{
 use super::event::{CaptionTally, Event};
 use super::fault::{FaultKind, Faults, Place};
 use super::head::{Head, Look, OwnedHead, look};
-use super::select::{Role, Selection};
+use super::select::{Role, Selection, Why};
 use super::track::Track;
 
 #[derive(Debug)]
@@ -191,42 +191,40 @@ impl PacketSink for State {
 
 impl State {
     fn rebuild_routes(&mut self) {
-        let mut wanted: Vec<(Pid, Role, Option<Codec>, bool, Vec<usize>)> = Vec::new();
-        for (number, track) in self.tracks.iter().enumerate() {
-            let selection = &track.selection;
-            let streams = selection.streams.iter().map(|s| (s.pid, s.role, Some(s.codec), false));
-            let clock = selection.clock_only().then_some((selection.pcr_pid, Role::Data, None, true));
-            for (pid, role, codec, clock_only) in streams.chain(clock) {
-                match wanted.iter_mut().find(|entry| entry.0 == pid) {
-                    Some(entry) => {
-                        entry.4.push(number);
-                        if entry.3 && !clock_only {
-                            (entry.1, entry.2, entry.3) = (role, codec, false);
-                        }
-                    }
-                    None => wanted.push((pid, role, codec, clock_only, vec![number])),
-                }
-            }
-        }
         for (index, entry) in self.route.iter_mut().enumerate() {
             let pid = Pid::masked(index as u16);
             *entry = if pid == Pid::PAT || self.psi.is_psi(pid) { PSI } else { 0 };
         }
         for slot in &mut self.slots {
+            (slot.role, slot.codec, slot.clock_only) = (Role::Data, None, true);
             slot.tracks.clear();
         }
-        for (pid, role, codec, clock_only, tracks) in wanted {
-            let number = match self.slots.iter().position(|slot| slot.pid == pid) {
-                Some(number) => number,
-                None => {
-                    self.slots.push(Slot::new(pid));
-                    self.slots.len() - 1
-                }
-            };
-            let slot = &mut self.slots[number];
-            (slot.role, slot.codec, slot.clock_only, slot.tracks) = (role, codec, clock_only, tracks);
-            self.route[pid.index()] = number as u16 + 1;
+        for track in 0..self.tracks.len() {
+            let selection = self.tracks[track].selection.clone();
+            for stream in &selection.streams {
+                let slot = self.slot(stream.pid);
+                (slot.role, slot.codec, slot.clock_only) = (stream.role, Some(stream.codec), false);
+                slot.tracks.push(track);
+            }
+            if selection.clock_only() {
+                self.slot(selection.pcr_pid).tracks.push(track);
+            }
+            // Nothing of a scrambled stream is kept, but its packets are counted.
+            for scrambled in selection.left_out.iter().filter(|one| one.why == Why::Scrambled) {
+                self.slot(scrambled.pid);
+            }
         }
+    }
+
+    /// The slot of `pid`, and the route to it. A new one counts packets and no more.
+    fn slot(&mut self, pid: Pid) -> &mut Slot {
+        let known = self.slots.iter().position(|slot| slot.pid == pid);
+        let number = known.unwrap_or_else(|| {
+            self.slots.push(Slot::new(pid));
+            self.slots.len() - 1
+        });
+        self.route[pid.index()] = number as u16 + 1;
+        &mut self.slots[number]
     }
 
     fn psi_packet(&mut self, offset: u64, packet: Packet<'_>) {
@@ -343,8 +341,10 @@ impl State {
             }
             PesStart::Incomplete => {}
             PesStart::NotPes => {
-                let place = Place::packet(offset, slot.pid);
-                self.faults.hit(FaultKind::BadPes, place);
+                // A packet that is marked as damaged has been counted as that.
+                if !packet.transport_error() {
+                    self.faults.hit(FaultKind::BadPes, Place::packet(offset, slot.pid));
+                }
                 return;
             }
         }
@@ -442,7 +442,7 @@ impl Slot {
             pid,
             role: Role::Data,
             codec: None,
-            clock_only: false,
+            clock_only: true,
             tracks: Vec::new(),
             packets: 0,
             continuity: Continuity::new(),

@@ -51,6 +51,16 @@ impl ProgramInfo {
         select(&self.pmt, |entry| self.known(entry.pid), audio)
     }
 
+    /// A selection of one stream alone, for looking at it; None where HLS does not carry it.
+    #[must_use]
+    pub fn alone(&self, pid: Pid) -> Option<Selection> {
+        let pmt = Pmt {
+            streams: self.pmt.streams.iter().filter(|entry| entry.pid == pid).cloned().collect(),
+            ..self.pmt.clone()
+        };
+        select(&pmt, |entry| (self.known(entry.pid).0, Seen::Unknown), &AudioChoice::First).ok()
+    }
+
     fn known(&self, pid: Pid) -> (Content, Seen) {
         match self.streams.iter().find(|stream| stream.entry.pid == pid) {
             Some(stream) => (stream.content.clone(), stream.seen.clone()),
@@ -314,7 +324,7 @@ impl Sniff {
 
     fn result(&self) -> Seen {
         match (&self.found, self.bytes.is_empty(), self.scrambled) {
-            (Some(found), _, _) => Seen::As(found.clone()),
+            (Some(found), _, _) => Seen::As(*found),
             (None, true, true) => Seen::Scrambled,
             (None, true, false) if !self.given_up => Seen::Nothing,
             _ => Seen::Unknown,

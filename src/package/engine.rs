@@ -290,14 +290,14 @@ impl Lane {
             if kept == room || self.next >= end {
                 break;
             }
-            if let Some(packet) = chunk.first_chunk_mut::<PACKET_LEN>() {
-                if self.assembler.take(self.next, packet) == Taken::Kept {
-                    let at = self.filled + kept * PACKET_LEN;
-                    if let Some(place) = slot.get_mut(at..at + PACKET_LEN) {
-                        place.copy_from_slice(packet);
-                    }
-                    kept += 1;
+            if let Some(packet) = chunk.first_chunk_mut::<PACKET_LEN>()
+                && self.assembler.take(self.next, packet) == Taken::Kept
+            {
+                let at = self.filled + kept * PACKET_LEN;
+                if let Some(place) = slot.get_mut(at..at + PACKET_LEN) {
+                    place.copy_from_slice(packet);
                 }
+                kept += 1;
             }
             seen += 1;
             self.next += step;

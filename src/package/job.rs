@@ -149,7 +149,7 @@ pub fn run(
         keys.store.claim_publish(&claimed.claim)?;
     }
     Ok(Ended::Made(Box::new(Outcome {
-        warnings: warnings(&built.renditions, job.making.policy.longest),
+        warnings: warnings(&built.renditions, job.making.align, job.making.policy.longest),
         built,
         key: claimed.map(|claimed| claimed.claim.key),
         elapsed: started.elapsed(),

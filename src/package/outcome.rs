@@ -12,7 +12,7 @@ use crate::playlist::media::{
 use crate::playlist::value::{CodecString, FrameRate, InstreamId, KeyUri, QuotedString, Resolution, Uri, VideoRange};
 use crate::time::{Span, TICKS_PER_SECOND};
 
-use super::conductor::Conductor;
+use super::conductor::{Align, Conductor};
 use super::error::PackageError;
 use super::sink::Stored;
 
@@ -187,7 +187,6 @@ pub fn playlists(
     key_uri: impl Fn(&str) -> Result<Option<KeyUri>, PackageError>,
 ) -> Result<Playlists, PackageError> {
     let bug = |error: String| PackageError::Internal(error);
-    let independent = renditions.iter().all(|rendition| rendition.independent);
     let mut lists = Vec::with_capacity(renditions.len());
     let mut session_keys: Vec<KeyUri> = Vec::new();
     for rendition in renditions.iter() {
@@ -209,8 +208,7 @@ pub fn playlists(
         lists.push(MediaPlaylist {
             target_duration: 1,
             media_sequence: 0,
-            // It stands in the multivariant playlist; said in both, it would only be able to disagree (spec IND-002).
-            independent_segments: false,
+            independent_segments: rendition.independent,
             segments: segments.collect::<Result<_, PackageError>>()?,
         });
     }
@@ -243,7 +241,8 @@ pub fn playlists(
     });
     let grouped = captions.iter().any(|captions| matches!(captions, ClosedCaptions::Group(_)));
     let master = MasterPlaylist {
-        independent_segments: independent,
+        // It stands in the media playlists, each for itself; said twice it could only disagree (spec IND-002).
+        independent_segments: false,
         variants: variants.collect::<Result<_, PackageError>>()?,
         session_keys,
         closed_caption_groups: if grouped { vec![caption_group()?] } else { Vec::new() },
@@ -293,8 +292,12 @@ pub struct Warning {
 
 /// The warnings of a finished package. `longest` is the duration beyond which a segment is worth one.
 #[must_use]
-pub fn warnings(renditions: &[RenditionOutcome], longest: Span) -> Vec<Warning> {
+pub fn warnings(renditions: &[RenditionOutcome], align: Align, longest: Span) -> Vec<Warning> {
     let mut out = Vec::new();
+    if align == Align::Off && renditions.len() > 1 {
+        let message = "each rendition is cut on its own grid; players that switch between them may stall or repeat";
+        out.push(Warning { code: "not-aligned", rendition: None, message: message.to_owned() });
+    }
     for rendition in renditions {
         let mut warn = |code, message: &str| {
             out.push(Warning { code, rendition: Some(rendition.name.clone()), message: message.to_owned() });

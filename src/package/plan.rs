@@ -27,6 +27,35 @@ pub struct PlannedInput {
     pub programs: Vec<ProgramInfo>,
 }
 
+impl PlannedInput {
+    /// Opens an input and looks into its beginning.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is no transport stream with a program.
+    pub fn open(spec: &InputSpec) -> Result<Self, PackageError> {
+        let name = spec.place.name();
+        let mut reader = match &spec.place {
+            InputPlace::File(path) => Reader::File { input: InputFile::open(path)?, buffer: Vec::new() },
+            InputPlace::Stdin => Reader::Pipe(Pipe::new()),
+        };
+        let refuse = |source: LadderError| PackageError::Input { input: name.clone(), source };
+        let mut probe = Probe::new();
+        let (mut position, mut at_least) = (0u64, 64 * 1024);
+        loop {
+            let (bytes, end) = reader.window(position, at_least)?;
+            let (consumed, probed) = probe.push(bytes, end).map_err(|error| refuse(error.into()))?;
+            position += consumed as u64;
+            at_least = if consumed == 0 { at_least * 2 } else { 64 * 1024 };
+            if probed == Probed::Enough {
+                break;
+            }
+        }
+        let stride = probe.stride().unwrap_or(Stride::Ts188);
+        let programs = probe.finish().map_err(refuse)?;
+        Ok(Self { name, reader, stride, programs })
+    }
+}
+
 /// A rendition of the plan.
 #[derive(Debug, Clone)]
 pub struct PlannedRendition {
@@ -74,7 +103,7 @@ impl Plan {
         let mut keys = Vec::new();
         let mut given = Vec::new();
         for spec in specs {
-            let mut input = open(spec)?;
+            let mut input = PlannedInput::open(spec)?;
             let selections = choose(&input, spec, audio)?;
             let named = if selections.len() == 1 { spec.name.clone() } else { None };
             if spec.name.is_some() && named.is_none() {
@@ -101,29 +130,6 @@ impl Plan {
         name(&mut plan.renditions, &given)?;
         Ok(plan)
     }
-}
-
-fn open(spec: &InputSpec) -> Result<PlannedInput, PackageError> {
-    let name = spec.place.name();
-    let mut reader = match &spec.place {
-        InputPlace::File(path) => Reader::File { input: InputFile::open(path)?, buffer: Vec::new() },
-        InputPlace::Stdin => Reader::Pipe(Pipe::new()),
-    };
-    let refuse = |source: LadderError| PackageError::Input { input: name.clone(), source };
-    let mut probe = Probe::new();
-    let (mut position, mut at_least) = (0u64, 64 * 1024);
-    loop {
-        let (bytes, end) = reader.window(position, at_least)?;
-        let (consumed, probed) = probe.push(bytes, end).map_err(|error| refuse(error.into()))?;
-        position += consumed as u64;
-        at_least = if consumed == 0 { at_least * 2 } else { 64 * 1024 };
-        if probed == Probed::Enough {
-            break;
-        }
-    }
-    let stride = probe.stride().unwrap_or(Stride::Ts188);
-    let programs = probe.finish().map_err(refuse)?;
-    Ok(PlannedInput { name, reader, stride, programs })
 }
 
 /// The selections of the programs that become renditions.
