@@ -121,8 +121,8 @@ pub struct Selection {
     pub program_info: Vec<u8>,
     /// What is not carried.
     pub left_out: Vec<LeftOut>,
-    /// The PMT from which it was chosen, and the audio that was asked for.
-    pub(super) chosen_from: (Pmt, AudioChoice),
+    /// The PMT from which it was chosen, and the audio that was asked for. None when it holds whatever the PMT says later.
+    pub(super) chosen_from: Option<(Pmt, AudioChoice)>,
 }
 
 impl Selection {
@@ -343,7 +343,7 @@ pub fn select(
             _ => false,
         }),
         left_out,
-        chosen_from: (pmt.clone(), audio.clone()),
+        chosen_from: Some((pmt.clone(), audio.clone())),
     })
 }
 

@@ -54,11 +54,10 @@ impl ProgramInfo {
     /// A selection of one stream alone, for looking at it; None where HLS does not carry it.
     #[must_use]
     pub fn alone(&self, pid: Pid) -> Option<Selection> {
-        let pmt = Pmt {
-            streams: self.pmt.streams.iter().filter(|entry| entry.pid == pid).cloned().collect(),
-            ..self.pmt.clone()
-        };
-        select(&pmt, |entry| (self.known(entry.pid).0, Seen::Unknown), &AudioChoice::First).ok()
+        let streams = self.pmt.streams.iter().filter(|entry| entry.pid == pid).cloned().collect();
+        let pmt = Pmt { streams, ..self.pmt.clone() };
+        let selection = select(&pmt, |entry| (self.known(entry.pid).0, Seen::Unknown), &AudioChoice::First).ok()?;
+        Some(Selection { chosen_from: None, ..selection })
     }
 
     fn known(&self, pid: Pid) -> (Content, Seen) {
@@ -73,7 +72,7 @@ impl ProgramInfo {
 /// not be carried stay left out, and new ones are what the PMT says. None when nothing changes for the rendition, or
 /// nothing would be left to play: then the old choice stands.
 pub(super) fn reselect(pmt: &Pmt, before: &Selection) -> Option<Selection> {
-    let (chosen_from, audio) = &before.chosen_from;
+    let (chosen_from, audio) = before.chosen_from.as_ref()?;
     if pmt.same_content(chosen_from) {
         return None;
     }
