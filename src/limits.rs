@@ -81,8 +81,9 @@ pub const PROBE_TIME: Span = Span::from_ticks(10 * 90_000);
 pub const SHIFT_NEAR: Span = Span::from_ticks(45_000);
 /// Renditions of one ladder.
 pub const RENDITIONS: usize = 64;
-/// Sync losses of one input that are survived; more is not a transport stream.
-pub const LOST_RANGES: usize = 100_000;
+/// PES packets, key frames and sync losses of a rendition that are held while it is open where they will be cut. Hours of
+/// real streams stay far below; a stream that shows no key frame must not fill the memory.
+pub const HELD_MARKS: usize = 2_000_000;
 /// Key-frame times that a report carries for one program.
 pub const REPORTED_KEYS: usize = 200_000;
 /// Places of a fault that a report names; more are only counted.

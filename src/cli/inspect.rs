@@ -310,7 +310,7 @@ impl Found {
                         found.and_then(StreamFound::frame_rate).map_or(String::new(), |rate| format!(" {rate}/s"));
                     format!("{}x{}{rate}", video.width, video.height)
                 }
-                (None, Some(audio)) => format!("{} Hz, {} channels", audio.sample_rate, audio.channels),
+                (None, Some(audio)) => format!("{} Hz, {} ch", audio.sample_rate, audio.channels),
                 (None, None) => "-".to_owned(),
             };
             let codecs = video.map(|video| &video.codecs).or(audio.map(|audio| &audio.codecs));

@@ -49,12 +49,10 @@ pub enum LadderError {
         rendition: String,
     },
     /// No stream of the rendition has timestamps.
-    #[error("rendition {rendition}: the {codec} stream has no timestamps")]
+    #[error("rendition {rendition}: its audio has no timestamps")]
     NoTimestamps {
         /// The rendition's name.
         rendition: String,
-        /// What the stream is.
-        codec: String,
     },
     /// The renditions cannot be cut at common times.
     #[error("the renditions cannot be cut at common times: {reason}\n{report}")]

@@ -123,10 +123,10 @@ impl Grid {
         self.members.get(member)?.keys.front().map(|key| key.unit)
     }
 
-    /// How long it is since the last cut of the member that has come least far, in its time; None before the first.
+    /// How many units are held that may still become cuts.
     #[must_use]
-    pub fn members_known_to(&self) -> Option<Span> {
-        self.members.iter().map(|member| member.known_for()).min().flatten()
+    pub fn held(&self) -> usize {
+        self.members.iter().map(|member| member.keys.len()).sum()
     }
 
     /// Decides the next cut if that can be done with what has come.
@@ -170,7 +170,7 @@ impl Grid {
             }
             match member.keys.front() {
                 Some(key) => units.push(*key),
-                None if member.ended => return Err(LadderError::NoKeyFrame { rendition: member.name.clone() }),
+                None if member.ended => return Err(member.without_start(self.lead)),
                 None => return Ok(None),
             }
         }
@@ -390,6 +390,15 @@ impl Member {
             if self.recent.len() > 12 {
                 self.recent.pop_front();
             }
+        }
+    }
+
+    /// Why a member that has ended had no unit to begin with.
+    fn without_start(&self, lead: Lead) -> LadderError {
+        let rendition = self.name.clone();
+        match lead {
+            Lead::Video => LadderError::NoKeyFrame { rendition },
+            Lead::Audio => LadderError::NoTimestamps { rendition },
         }
     }
 

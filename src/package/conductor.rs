@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 
 use crate::es::{AudioInfo, VideoInfo};
-use crate::ladder::{Access, CaptionTally, CutPolicy, EpochTime, Event, Faults, Grid, Lead, Scanner, Unit};
+use crate::ladder::{
+    Access, CaptionTally, CutPolicy, EpochTime, Event, Faults, Grid, LadderError, Lead, Scanner, Unit,
+};
+use crate::limits;
 use crate::segment::{CutAt, Cutter, Segment};
 use crate::time::{Instant90, Span};
 use crate::ts::EndOfInput;
@@ -205,6 +208,7 @@ impl Conductor {
             }
         }
         self.decide()?;
+        self.check_held()?;
         if self.scans.iter().all(|scan| scan.ended) {
             for rendition in &mut self.renditions {
                 rendition.cutter.finish();
@@ -217,6 +221,17 @@ impl Conductor {
             };
         }
         Ok(consumed)
+    }
+
+    /// A stream that gives no place to cut must not fill the memory.
+    fn check_held(&self) -> Result<(), PackageError> {
+        let grids = self.grids.iter().map(Grid::held);
+        let held = self.renditions.iter().map(|rendition| rendition.cutter.held()).chain(grids).max();
+        if held.unwrap_or(0) <= limits::HELD_MARKS {
+            return Ok(());
+        }
+        let what = "too many PES packets without a place to cut".to_owned();
+        Err(LadderError::Limit { what, limit: limits::HELD_MARKS as u64 }.into())
     }
 
     fn decide(&mut self) -> Result<(), PackageError> {
@@ -288,7 +303,7 @@ impl Rendition {
                 self.cutter.unit(&unit);
                 if unit.access > Access::None
                     && self.plan.lead == Lead::Video
-                    && self.keys.len() < crate::limits::REPORTED_KEYS
+                    && self.keys.len() < limits::REPORTED_KEYS
                 {
                     self.keys.push((unit.at.time, unit.access));
                 }

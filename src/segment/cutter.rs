@@ -304,6 +304,13 @@ impl Cutter {
         }
     }
 
+    /// How much is held while it is open where it will be cut.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        let pending = self.streams.iter().map(|stream| stream.pending.len()).sum::<usize>();
+        pending + self.boundaries.len() + self.lost.len() + self.patches.len()
+    }
+
     /// Takes the segments that are complete.
     pub fn take_complete(&mut self) -> Vec<Segment> {
         let mut out = Vec::new();
