@@ -121,14 +121,19 @@ impl KeyStore {
         Ok(self.claims.replace(&file(&old.content_id), &old.to_json(), &new.to_json())?)
     }
 
-    /// Marks a claim as published and returns it so.
+    /// Marks a claim as published and returns it so. That another run has marked it is no error: one that finds the package
+    /// before its maker has marked the claim does so.
     ///
     /// # Errors
     /// As [`KeyStore::claim_replace`].
     pub fn claim_publish(&self, claim: &Claim) -> Result<Claim, KeyError> {
         let mut published = claim.clone();
         published.state = ClaimState::Published;
-        self.claim_replace(claim, &published)?;
+        match self.claim_replace(claim, &published) {
+            Err(KeyError::Storage(StorageError::Changed { .. }))
+                if self.claim_read(&claim.content_id)?.as_ref() == Some(&published) => {}
+            done => done?,
+        }
         Ok(published)
     }
 
@@ -236,6 +241,7 @@ mod tests {
         assert_eq!(store.claim_read(&first.content_id).unwrap().as_ref(), Some(&first));
         let published = store.claim_publish(&first).unwrap();
         assert_eq!(published.state, ClaimState::Published);
+        assert_eq!(store.claim_publish(&first).unwrap(), published);
         assert_eq!(store.claim_read(&first.content_id).unwrap().as_ref(), Some(&published));
         let mut second = claim();
         second.nonce = Hex256::from_bytes([3; 32]);
@@ -243,6 +249,8 @@ mod tests {
         let stale = store.claim_replace(&first, &second).unwrap_err();
         assert!(matches!(stale, KeyError::Storage(StorageError::Changed { .. })));
         store.claim_replace(&published, &second).unwrap();
+        let late = store.claim_publish(&first).unwrap_err();
+        assert!(matches!(late, KeyError::Storage(StorageError::Changed { .. })));
         assert_eq!(store.claim_read(&first.content_id).unwrap().unwrap(), second);
         assert_eq!(store.claims().unwrap(), std::slice::from_ref(&first.content_id));
         assert_eq!(store.list().unwrap(), []);

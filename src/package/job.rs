@@ -9,9 +9,12 @@ use sha2::{Digest as _, Sha256};
 
 use crate::crypto::iv::{IvPolicy, IvSource, Nonce};
 use crate::crypto::key::ContentKey;
-use crate::keys::{Claim, ClaimState, ContentId, EncryptionContext, Hex256, KeyId, KeyProvider, KeyStore, SealedKey};
+use crate::keys::{
+    Claim, ClaimState, ContentId, EncryptionContext, Hex256, KeyError, KeyId, KeyProvider, KeyStore, SealedKey,
+};
+use crate::limits;
 use crate::playlist::value::KeyUri;
-use crate::storage::{Durability, Replace, Staging, StorageError, full_name};
+use crate::storage::{Durability, Replace, Staging, StorageError, durable, full_name};
 
 use super::build::{Built, MASTER_FILE, Making, build, write_file};
 use super::error::PackageError;
@@ -110,16 +113,20 @@ pub fn run(
         (None, _) => None,
         (Some(_), None) => return Err(PackageError::Internal("no key provider was opened".to_owned())),
     };
-    if let Some((_, keys)) = protection
-        && let Some(key) = finish_interrupted(job, keys, &dest)?
+    let digest = match protection {
+        Some((protection, _)) => Some(digest(job, protection, plan, &dest)?),
+        None => None,
+    };
+    if let (Some((_, keys)), Some(digest)) = (protection, digest)
+        && let Some(key) = finish_interrupted(job, keys, digest, &dest)?
     {
         return Ok(Ended::WasPublished(Box::new(key)));
     }
     let staging = Staging::open(&job.dest, job.replace, job.durability)?;
     check_space(plan, &staging)?;
-    let claimed = match protection {
-        Some((protection, keys)) => Some(claim(job, protection, keys, plan, &dest)?),
-        None => None,
+    let claimed = match (protection, digest) {
+        (Some((protection, keys)), Some(digest)) => Some(claim(job, protection, keys, digest, &dest)?),
+        _ => None,
     };
     let built = match (&claimed, protection) {
         (Some(claimed), Some((protection, _))) => {
@@ -161,15 +168,21 @@ struct Claimed {
     key: ContentKey,
 }
 
-/// Finishes a run that was stopped between putting its package in place and saying so.
-fn finish_interrupted(job: &Job, keys: &Keys<'_>, dest: &str) -> Result<Option<SealedKey>, PackageError> {
+/// Finishes a run that was stopped between putting its package in place and saying so. None when there is none, or it
+/// would have made another package than this one.
+fn finish_interrupted(
+    job: &Job,
+    keys: &Keys<'_>,
+    digest: Hex256,
+    dest: &str,
+) -> Result<Option<SealedKey>, PackageError> {
     let Some(claim) = keys.store.claim_read(&job.content_id)? else {
         return Ok(None);
     };
     if claim.state != ClaimState::Open || claim.dest != dest {
         return Ok(None);
     }
-    let Ok(bytes) = std::fs::read(job.dest.join(RECORD_FILE)) else {
+    let Ok(bytes) = durable::read_limited(&job.dest.join(RECORD_FILE), limits::MAX_COMMIT_RECORD_BYTES) else {
         return Ok(None);
     };
     let Ok(record) = serde_json::from_slice::<Record>(&bytes) else {
@@ -183,18 +196,37 @@ fn finish_interrupted(job: &Job, keys: &Keys<'_>, dest: &str) -> Result<Option<S
         return Ok(None);
     }
     keys.store.claim_publish(&claim)?;
-    Ok(Some(claim.key))
+    Ok((claim.plan == digest).then_some(claim.key))
 }
+
+/// How often other runs may write the claim between being read and being written here.
+const CLAIM_TRIES: u32 = 8;
 
 /// Claims the content id, or adopts the claim of a run that was stopped.
 fn claim(
     job: &Job,
     protection: &ProtectionPlan,
     keys: &Keys<'_>,
-    plan: &Plan,
+    digest: Hex256,
     dest: &str,
 ) -> Result<Claimed, PackageError> {
-    let digest = digest(job, protection, plan, dest)?;
+    for _ in 1..CLAIM_TRIES {
+        match try_claim(job, protection, keys, digest, dest) {
+            // Another run was faster: what it wrote decides.
+            Err(PackageError::Key(KeyError::Storage(StorageError::Exists { .. } | StorageError::Changed { .. }))) => {}
+            done => return done,
+        }
+    }
+    try_claim(job, protection, keys, digest, dest)
+}
+
+fn try_claim(
+    job: &Job,
+    protection: &ProtectionPlan,
+    keys: &Keys<'_>,
+    digest: Hex256,
+    dest: &str,
+) -> Result<Claimed, PackageError> {
     let known = keys.store.claim_read(&job.content_id)?;
     if let Some(claim) = &known {
         let id = &job.content_id;
@@ -241,7 +273,7 @@ fn claim(
             (sealed, key)
         }
     };
-    let nonce = Nonce::generate().map_err(crate::keys::KeyError::from)?;
+    let nonce = Nonce::generate().map_err(KeyError::from)?;
     let claim = Claim::new(dest.to_owned(), digest, Hex256::from_bytes(nonce.bytes()), sealed);
     match &known {
         Some(old) => keys.store.claim_replace(old, &claim)?,
@@ -272,7 +304,7 @@ fn digest(job: &Job, protection: &ProtectionPlan, plan: &Plan, dest: &str) -> Re
                 field(&identity.modified.0.to_be_bytes());
                 field(&identity.modified.1.to_be_bytes());
             }
-            Reader::Pipe(_) => field(&Nonce::generate().map_err(crate::keys::KeyError::from)?.bytes()),
+            Reader::Pipe(_) => field(&Nonce::generate().map_err(KeyError::from)?.bytes()),
         }
     }
     for rendition in &plan.renditions {
