@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::thread;
 
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 
 use super::error::CliError;
 use super::exit::Exit;
@@ -19,10 +19,11 @@ static LAST: AtomicI32 = AtomicI32::new(SIGINT);
 pub fn cancel_flag() -> Result<Arc<AtomicBool>, CliError> {
     let failed = |error: std::io::Error| CliError::new(Exit::Internal, format!("cannot watch for signals: {error}"));
     let cancel = Arc::new(AtomicBool::new(false));
-    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]).map_err(failed)?;
+    // Watched, so that a file beyond the user's limit is an error of the write and not the end of the process.
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGXFSZ]).map_err(failed)?;
     let flag = Arc::clone(&cancel);
     thread::spawn(move || {
-        for signal in signals.forever() {
+        for signal in signals.forever().filter(|signal| *signal != SIGXFSZ) {
             LAST.store(signal, Ordering::SeqCst);
             if flag.swap(true, Ordering::SeqCst) {
                 std::process::exit(i32::from(interrupted().code()));
