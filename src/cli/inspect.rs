@@ -35,7 +35,7 @@ pub fn run(args: InspectArgs, output: Output) -> Result<(), CliError> {
     let mut documents = Vec::new();
     for text in &args.inputs {
         let spec = InputSpec::parse(text)?;
-        let mut input = PlannedInput::open(&spec)?;
+        let mut input = PlannedInput::open(&spec, &Arc::default())?;
         if let Some(wanted) = spec.program {
             input.programs.retain(|program| program.pmt.program == wanted);
         }

@@ -161,7 +161,7 @@ pub fn run(args: PackageArgs, global: &Global) -> Result<(), CliError> {
     let cancel = signal::cancel_flag()?;
     let progress = Shown::new(global);
     let making = args.making();
-    let mut plan = Plan::make(&specs, &args.audio.clone().unwrap_or_default())?;
+    let mut plan = Plan::make(&specs, &args.audio.clone().unwrap_or_default(), &cancel)?;
     if args.dry_run {
         let rehearsed = rehearse(&mut plan, &making, &cancel, &progress);
         progress.finish();

@@ -5,6 +5,10 @@ use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use crate::limits;
 use crate::ts::EndOfInput;
@@ -156,6 +160,8 @@ pub enum Reader {
 }
 
 const CHUNK: usize = 1024 * 1024;
+/// How long standard input is waited for until it is looked whether the run is to stop.
+const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 impl Reader {
     /// The bytes from `from` on: at least `at_least`, or all that there is.
@@ -188,24 +194,19 @@ impl Reader {
 }
 
 /// Standard input, with what may still be needed of it.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Pipe {
     base: u64,
     bytes: Vec<u8>,
     ended: bool,
-}
-
-impl Default for Pipe {
-    fn default() -> Self {
-        Self::new()
-    }
+    cancel: Arc<AtomicBool>,
 }
 
 impl Pipe {
-    /// Nothing read yet.
+    /// Nothing read yet. `cancel` is set when the run is to stop, which whoever waits for input has to see too.
     #[must_use]
-    pub fn new() -> Self {
-        Self { base: 0, bytes: Vec::new(), ended: false }
+    pub fn new(cancel: Arc<AtomicBool>) -> Self {
+        Self { cancel, ..Self::default() }
     }
 
     /// The bytes held from `offset` on.
@@ -230,7 +231,7 @@ impl Pipe {
     /// Reads until `at_least` bytes from `from` on are held, or the end.
     ///
     /// # Errors
-    /// When reading fails, or more than [`limits::PIPE_WINDOW`] would have to be held.
+    /// When reading fails, more than [`limits::PIPE_WINDOW`] would have to be held, or the run is to stop.
     pub fn fill(&mut self, from: u64, at_least: usize) -> Result<(), PackageError> {
         let name = || "standard input".to_owned();
         let mut stdin = io::stdin().lock();
@@ -244,6 +245,10 @@ impl Pipe {
                     },
                 });
             }
+            self.wait(&stdin).map_err(|source| PackageError::Read { input: name(), source })?;
+            if self.cancel.load(Ordering::Relaxed) {
+                return Err(PackageError::Interrupted);
+            }
             let start = self.bytes.len();
             self.bytes.resize(start + CHUNK / 4, 0);
             let got = loop {
@@ -255,6 +260,19 @@ impl Pipe {
             let got = got.map_err(|source| PackageError::Read { input: name(), source })?;
             self.bytes.truncate(start + got);
             self.ended = got == 0;
+        }
+        Ok(())
+    }
+
+    /// Waits until there is something to read, or the run is to stop.
+    fn wait(&self, stdin: &io::StdinLock<'_>) -> io::Result<()> {
+        while !self.cancel.load(Ordering::Relaxed) {
+            let mut polled = [PollFd::new(stdin, PollFlags::IN)];
+            match poll(&mut polled, Some(&PATIENCE)) {
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(_) => break,
+                Err(error) => return Err(error.into()),
+            }
         }
         Ok(())
     }

@@ -1,6 +1,8 @@
 //! The plan of a ladder: which renditions the inputs make, what each carries, and how it is called.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use crate::es::{AudioInfo, VideoInfo};
 use crate::ladder::shift::{FirstKeys, estimate};
@@ -28,15 +30,15 @@ pub struct PlannedInput {
 }
 
 impl PlannedInput {
-    /// Opens an input and looks into its beginning.
+    /// Opens an input and looks into its beginning. `cancel` is set when the run is to stop.
     ///
     /// # Errors
     /// When it cannot be read, or is no transport stream with a program.
-    pub fn open(spec: &InputSpec) -> Result<Self, PackageError> {
+    pub fn open(spec: &InputSpec, cancel: &Arc<AtomicBool>) -> Result<Self, PackageError> {
         let name = spec.place.name();
         let mut reader = match &spec.place {
             InputPlace::File(path) => Reader::File { input: InputFile::open(path)?, buffer: Vec::new() },
-            InputPlace::Stdin => Reader::Pipe(Pipe::new()),
+            InputPlace::Stdin => Reader::Pipe(Pipe::new(Arc::clone(cancel))),
         };
         let refuse = |source: LadderError| PackageError::Input { input: name.clone(), source };
         let mut probe = Probe::new();
@@ -87,11 +89,11 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Looks into the inputs and plans the renditions.
+    /// Looks into the inputs and plans the renditions. `cancel` is set when the run is to stop.
     ///
     /// # Errors
     /// When an input cannot be read or holds nothing to play, or the names clash.
-    pub fn make(specs: &[InputSpec], audio: &AudioChoice) -> Result<Self, PackageError> {
+    pub fn make(specs: &[InputSpec], audio: &AudioChoice, cancel: &Arc<AtomicBool>) -> Result<Self, PackageError> {
         let stdin = specs.iter().filter(|spec| spec.place == InputPlace::Stdin).count();
         if stdin > 1 || (stdin == 1 && specs.len() > 1) {
             return Err(PackageError::Usage {
@@ -103,7 +105,7 @@ impl Plan {
         let mut keys = Vec::new();
         let mut given = Vec::new();
         for spec in specs {
-            let mut input = PlannedInput::open(spec)?;
+            let mut input = PlannedInput::open(spec, cancel)?;
             let selections = choose(&input, spec, audio)?;
             let named = if selections.len() == 1 { spec.name.clone() } else { None };
             if spec.name.is_some() && named.is_none() {
