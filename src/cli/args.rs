@@ -18,6 +18,7 @@ pub struct Cli {
 
 /// What every command takes.
 #[derive(Debug, Clone, Copy, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub struct Global {
     /// Write the result as one JSON document, and nothing else, to standard output
     #[arg(long, global = true)]
@@ -69,4 +70,15 @@ pub enum Command {
     Package(Box<super::package::PackageArgs>),
     /// Show programs, streams, key frames and faults of inputs
     Inspect(super::inspect::InspectArgs),
+    /// Serve packages and their keys to players on this machine
+    #[cfg(feature = "server")]
+    Serve(super::serve::ServeArgs),
+    /// Make, list and remove sealed keys; back up the keyring that seals them
+    Key(super::key::KeyArgs),
+    /// Remove what killed runs left behind
+    Gc(super::gc::GcArgs),
+    /// Print a shell's completions
+    Completions(super::completions::CompletionsArgs),
+    /// Write the manual pages
+    Man(super::man::ManArgs),
 }

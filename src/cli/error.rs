@@ -58,7 +58,12 @@ impl From<StorageError> for CliError {
 
 impl From<KeyError> for CliError {
     fn from(error: KeyError) -> Self {
-        let hint = error.hint();
+        let hint = match &error {
+            KeyError::NotFound { what: "key", .. } => {
+                Some("keyrung key list shows what a key store holds; --key-store names another".to_owned())
+            }
+            other => other.hint(),
+        };
         let exit = match error {
             KeyError::Storage(StorageError::Insecure { .. }) => Exit::Key,
             KeyError::Storage(error) => return error.into(),

@@ -1,13 +1,20 @@
 //! The command line: one file for each command. Nothing else prints, and nobody else knows exit codes.
 
 mod args;
+mod completions;
 mod error;
 mod exit;
+mod gc;
 mod inspect;
+mod key;
+mod key_access;
+mod man;
 mod output;
 mod package;
 mod package_report;
 mod progress;
+#[cfg(feature = "server")]
+mod serve;
 mod signal;
 mod table;
 
@@ -34,6 +41,12 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Package(args) => package::run(*args, &cli.global),
         Command::Inspect(args) => inspect::run(args, output),
+        #[cfg(feature = "server")]
+        Command::Serve(args) => serve::run(args, output),
+        Command::Key(args) => key::run(args, output),
+        Command::Gc(args) => gc::run(&args, output),
+        Command::Completions(args) => completions::run(&args, output),
+        Command::Man(args) => man::run(&args, output),
     };
     let exit = match result {
         Ok(()) => Exit::Done,

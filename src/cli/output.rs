@@ -54,37 +54,35 @@ impl Output {
         Self { format, volume, color }
     }
 
-    /// The form of results.
-    #[must_use]
-    pub fn format(self) -> Format {
-        self.format
-    }
-
     /// How much is said.
     #[must_use]
     pub fn volume(self) -> Volume {
         self.volume
     }
 
+    /// The form of the result.
+    #[must_use]
+    pub fn format(self) -> Format {
+        self.format
+    }
+
     /// The result for people; nothing with `--json`.
     pub fn text(self, text: &str) {
         if self.format == Format::Text {
-            put(text.as_bytes());
+            put_or_exit(text.as_bytes());
         }
     }
 
     /// The result as JSON; nothing without `--json`.
     pub fn json(self, value: &impl Serialize) {
         if self.format == Format::Json {
-            let mut text = serde_json::to_vec_pretty(value).unwrap_or_default();
-            text.push(b'\n');
-            put(&text);
+            put_or_exit(&document(value));
         }
     }
 
-    /// Raw bytes that are the result, whatever the format.
+    /// Bytes that are the result, whatever the format.
     pub fn raw(self, bytes: &[u8]) {
-        put(bytes);
+        put_or_exit(bytes);
     }
 
     /// A note on standard error.
@@ -104,11 +102,9 @@ impl Output {
     /// An error: on standard error, or as a document with `--json`. Returns its exit.
     pub fn error(self, error: &CliError) -> Exit {
         if self.format == Format::Json {
-            let document = serde_json::json!({
-                "error": error.message, "hint": error.hint, "code": error.exit.code(),
-            });
-            // The exit code must tell of this error, not of one that came while it was written.
-            let _ = writeln!(io::stdout().lock(), "{document:#}");
+            let value = serde_json::json!({ "error": error.message, "hint": error.hint, "code": error.exit.code() });
+            // The exit code still tells when nothing can be written.
+            let _ = put(&document(&value));
         } else {
             self.line("error", "31", &error.message);
             if let Some(hint) = &error.hint {
@@ -131,11 +127,26 @@ impl Output {
     }
 }
 
-/// Writes to standard output. A reader that has gone away is no failure of ours: `keyrung ... | head` ends quietly.
-fn put(bytes: &[u8]) {
+fn document(value: &impl Serialize) -> Vec<u8> {
+    let mut text = serde_json::to_vec_pretty(value).unwrap_or_default();
+    text.push(b'\n');
+    text
+}
+
+fn put(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    if let Err(error) = out.write_all(bytes).and_then(|()| out.flush()) {
-        let exit = if error.kind() == io::ErrorKind::BrokenPipe { Exit::Done } else { Exit::Storage };
-        std::process::exit(i32::from(exit.code()));
+    out.write_all(bytes)?;
+    out.flush()
+}
+
+/// Writes to standard output. A reader that has gone away is no failure of ours: `keyrung ... | head` ends quietly. A
+/// result that a full disk did not take is one.
+fn put_or_exit(bytes: &[u8]) {
+    let Err(error) = put(bytes) else { return };
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        std::process::exit(i32::from(Exit::Done.code()));
     }
+    let output = Output::new(Format::Text, Volume::Quiet, Color::Auto);
+    let exit = output.error(&CliError::new(Exit::Storage, format!("cannot write to standard output: {error}")));
+    std::process::exit(i32::from(exit.code()));
 }

@@ -7,10 +7,7 @@ use clap::{Args, ValueEnum};
 
 use crate::crypto::digest::DigestKind;
 use crate::crypto::iv::IvPolicy;
-use crate::keys::{
-    ContentId, ContextPair, ContextPreset, EncryptionContext, KeyId, KeyStore, LocalKeyring, Opened,
-    default_content_id, home,
-};
+use crate::keys::{ContentId, KeyId, default_content_id};
 use crate::ladder::{AudioChoice, CutPolicy};
 use crate::package::build::{FaultPolicy, Making, rehearse};
 use crate::package::conductor::Align;
@@ -23,7 +20,7 @@ use crate::time::Span;
 
 use super::args::Global;
 use super::error::CliError;
-use super::output::Output;
+use super::key_access::{ContextArgs, KeyStoreArgs};
 use super::package_report as report;
 use super::progress::Shown;
 use super::signal;
@@ -56,14 +53,10 @@ pub struct PackageArgs {
     /// Who seals the data key
     #[arg(long, default_value = "local", value_name = "PROVIDER", value_parser = provider)]
     key_provider: Provider,
-    /// Add K=V to the encryption context
-    #[arg(long, value_name = "K=V")]
-    context: Vec<ContextPair>,
-    /// Use a service's encryption context instead: elastic-transcoder or mediaconvert
-    #[arg(long, value_name = "NAME", conflicts_with = "context")]
-    context_preset: Option<ContextPreset>,
-    /// Use a sealed key that the key store already has
-    #[arg(long, value_name = "KEY_ID")]
+    #[command(flatten)]
+    context: ContextArgs,
+    /// Use a sealed key that the key store already has; it is bound to a content id and a context of its own
+    #[arg(long, value_name = "KEY_ID", conflicts_with_all = ["context", "context_preset"])]
     key: Option<KeyId>,
     /// Initialisation vectors: derived (one for each segment), sequence, or 32 hex digits for all
     #[arg(long, default_value = "derived", value_name = "derived|sequence|HEX32")]
@@ -71,9 +64,8 @@ pub struct PackageArgs {
     /// URI of the key in the playlists, with any of {key_id} {content_id} {rendition}
     #[arg(long, default_value = "/v1/keys/{key_id}", value_name = "TEMPLATE")]
     key_uri: KeyUriTemplate,
-    /// Folder of sealed keys [default: $KEYRUNG_HOME/keys]
-    #[arg(long, value_name = "DEST")]
-    key_store: Option<PathBuf>,
+    #[command(flatten)]
+    key_store: KeyStoreArgs,
     /// One segment grid for all renditions, or one each
     #[arg(long, value_enum, default_value_t)]
     align: AlignArg,
@@ -175,7 +167,7 @@ pub fn run(args: PackageArgs, global: &Global) -> Result<(), CliError> {
     };
     let opened = match args.protection {
         ProtectionArg::None => None,
-        ProtectionArg::Aes128 => Some(open_keys(args.key_store.clone(), output)?),
+        ProtectionArg::Aes128 => Some(args.key_store.open_or_create(output)?),
     };
     let keys = opened.as_ref().map(|(keyring, store)| Keys { provider: keyring, store });
     let job = args.job(content_id, making)?;
@@ -189,20 +181,6 @@ pub fn run(args: PackageArgs, global: &Global) -> Result<(), CliError> {
         Ended::WasPublished(key) => report::was_published(output, &job, &key),
     }
     Ok(())
-}
-
-/// Opens the local keyring and the key store. The first time, says how not to lose the catalogue.
-pub(super) fn open_keys(key_store: Option<PathBuf>, output: Output) -> Result<(LocalKeyring, KeyStore), CliError> {
-    let place = home::open()?;
-    let (keyring, opened) = LocalKeyring::open_or_create(&place)?;
-    if matches!(opened, Opened::Created) {
-        output.note(&format!(
-            "a keyring was made at {}; without it no sealed key opens again: keyrung key backup FILE keeps a copy",
-            keyring.path().display(),
-        ));
-    }
-    let store = KeyStore::open(&key_store.unwrap_or_else(|| home::key_store(&place)))?;
-    Ok((keyring, store))
 }
 
 impl PackageArgs {
@@ -221,13 +199,7 @@ impl PackageArgs {
     }
 
     fn job(&self, content_id: ContentId, making: Making) -> Result<Job, CliError> {
-        let mut context = match self.context_preset {
-            Some(preset) => preset.context(),
-            None => EncryptionContext::of_content(&content_id),
-        };
-        for pair in &self.context {
-            context.insert(pair.clone())?;
-        }
+        let context = self.context.context(&content_id)?;
         let Provider::Local = self.key_provider;
         let protection = (self.protection == ProtectionArg::Aes128).then(|| ProtectionPlan {
             key: match &self.key {

@@ -17,20 +17,31 @@ static LAST: AtomicI32 = AtomicI32::new(SIGINT);
 /// # Errors
 /// When the system lets no handler be installed.
 pub fn cancel_flag() -> Result<Arc<AtomicBool>, CliError> {
-    let failed = |error: std::io::Error| CliError::new(Exit::Internal, format!("cannot watch for signals: {error}"));
     let cancel = Arc::new(AtomicBool::new(false));
-    // Watched, so that a file beyond the user's limit is an error of the write and not the end of the process.
-    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGXFSZ]).map_err(failed)?;
     let flag = Arc::clone(&cancel);
+    watch(move || flag.store(true, Ordering::SeqCst))?;
+    Ok(cancel)
+}
+
+/// Calls `first` when SIGINT or SIGTERM comes, and ends the process when another does.
+///
+/// # Errors
+/// When the system lets no handler be installed.
+pub fn watch(first: impl FnOnce() + Send + 'static) -> Result<(), CliError> {
+    let failed = |error: std::io::Error| CliError::new(Exit::Internal, format!("cannot watch for signals: {error}"));
+    // SIGXFSZ is watched so that a file beyond the user's limit is an error of the write and not the end of the process.
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGXFSZ]).map_err(failed)?;
+    let mut first = Some(first);
     thread::spawn(move || {
         for signal in signals.forever().filter(|signal| *signal != SIGXFSZ) {
             LAST.store(signal, Ordering::SeqCst);
-            if flag.swap(true, Ordering::SeqCst) {
-                std::process::exit(i32::from(interrupted().code()));
+            match first.take() {
+                Some(first) => first(),
+                None => std::process::exit(i32::from(interrupted().code())),
             }
         }
     });
-    Ok(cancel)
+    Ok(())
 }
 
 fn interrupted() -> Exit {

@@ -110,6 +110,16 @@ impl Staging {
         }
     }
 
+    /// What stands beside `dest` that a run has made and not removed: it is stale, or the run is still at work.
+    ///
+    /// # Errors
+    /// [`StorageError::Unusable`] when `dest` has no name of its own.
+    pub fn leftovers(dest: &Path) -> Result<Vec<PathBuf>, StorageError> {
+        let (parent, name) = split(dest)?;
+        let beside = ["staging", "old"].map(|what| parent.join(beside(name, what)));
+        Ok(beside.into_iter().filter(|path| path.symlink_metadata().is_ok()).collect())
+    }
+
     /// The staging folder's path, for messages and for tools that are handed a path.
     #[must_use]
     pub fn path(&self) -> &Path {
