@@ -15,6 +15,7 @@ use crate::ts::{EndOfInput, Pid};
 use super::error::CliError;
 use super::output::{Output, Volume};
 use super::package_report::faults_json;
+use super::signal;
 use super::table::{Side, Table, bit_rate, bytes};
 
 /// Show programs, streams, key frames and faults of inputs
@@ -32,10 +33,11 @@ pub struct InspectArgs {
 /// # Errors
 /// When an input cannot be read or is no transport stream.
 pub fn run(args: InspectArgs, output: Output) -> Result<(), CliError> {
+    let cancel = signal::cancel_flag()?;
     let mut documents = Vec::new();
     for text in &args.inputs {
         let spec = InputSpec::parse(text)?;
-        let mut input = PlannedInput::open(&spec, &Arc::default())?;
+        let mut input = PlannedInput::open(&spec, &cancel)?;
         if let Some(wanted) = spec.program {
             input.programs.retain(|program| program.pmt.program == wanted);
         }
