@@ -88,8 +88,9 @@ pub const HELD_MARKS: usize = 2_000_000;
 pub const REPORTED_KEYS: usize = 200_000;
 /// Places of a fault that a report names; more are only counted.
 pub const FAULT_PLACES: usize = 8;
-/// Bytes of standard input held while it is open which segment they belong to.
-pub const PIPE_WINDOW: usize = 64 * 1024 * 1024;
+/// Bytes of standard input held while it is open which segment they belong to: more than ten seconds of 100 Mbit/s, by
+/// which programs and streams may lie apart.
+pub const PIPE_WINDOW: usize = 256 * 1024 * 1024;
 // --- storage ---
 
 /// The largest sealed key or claim that is read, in bytes. One of 6 KiB ciphertext (KMS-002) and 8 KiB context takes a quarter of it.

@@ -47,6 +47,9 @@ pub fn made(output: Output, job: &Job, outcome: &Outcome) {
             ));
         }
     }
+    if output.volume() == Volume::Quiet {
+        return;
+    }
     let mut table = Table::new(&[
         ("rendition", Side::Left),
         ("size", Side::Left),

@@ -89,6 +89,9 @@ pub struct Grid {
     nominal: Span,
 }
 
+/// A cut that may be chosen: the key of each member, the worst access, and whether a break lies there.
+type Chosen = (Vec<Key>, Access, bool);
+
 enum Match {
     Common { units: Vec<Key>, access: Access, breaks: bool },
     Nowhere,
@@ -162,7 +165,7 @@ impl Grid {
     }
 
     /// The first cut: every member's first key frame, which must be the same moment.
-    fn first(&mut self) -> Result<Option<(Vec<Key>, Access, bool)>, LadderError> {
+    fn first(&mut self) -> Result<Option<Chosen>, LadderError> {
         let mut units = Vec::with_capacity(self.members.len());
         for member in &mut self.members {
             while member.keys.front().is_some_and(|key| key.unit.access < Access::Open) {
@@ -197,7 +200,7 @@ impl Grid {
     }
 
     /// The next cut at key frames.
-    fn next(&mut self) -> Result<Option<(Vec<Key>, Access, bool)>, LadderError> {
+    fn next(&mut self) -> Result<Option<Chosen>, LadderError> {
         let (limit, longest) = (self.policy.limit(), self.policy.longest);
         let Some(reference) = self.members.first() else {
             return Ok(None);
@@ -206,8 +209,8 @@ impl Grid {
             return Ok(None);
         };
         let all_ended = self.members.iter().all(|member| member.ended);
-        let mut best = None; // the last clean one within the limit
-        let mut open = None; // likewise, of any kind; else the first beyond
+        let mut best: Option<Chosen> = None; // the last clean one within the limit
+        let mut open: Option<Chosen> = None; // likewise, of any kind; else the first beyond
         let mut known_to = reference.known_for();
         for key in &reference.keys {
             let since = key.position.since(last.position);
@@ -250,10 +253,11 @@ impl Grid {
             if rest <= limit {
                 return Ok(None); // what is left is the last segment
             }
-            if let Some(chosen) = best.or(open) {
-                return Ok(Some(chosen));
-            }
-            return self.check_ends(rest).map(|()| None);
+            let reach = |chosen: &Chosen| chosen.0.first().map_or(Span::ZERO, |key| key.position.since(last.position));
+            return match best.or(open) {
+                Some(chosen) if self.members.len() == 1 || reach(&chosen) <= longest => Ok(Some(chosen)),
+                _ => self.check_ends(rest).map(|()| None),
+            };
         }
         let Some(known_to) = known_to else {
             return Ok(None);
@@ -262,6 +266,7 @@ impl Grid {
             return Ok(best);
         }
         if known_to <= longest {
+            self.forget_before(best.as_ref().or(open.as_ref()), limit);
             return Ok(None);
         }
         if let Some(chosen) = open {
@@ -281,6 +286,21 @@ impl Grid {
         Err(self.refuse(format!("after {after} no key frame is common to all within {longest}, 1.5 times the target")))
     }
 
+    /// Forgets keys that cannot become a cut any more, because a later one within the limit is as good.
+    fn forget_before(&mut self, better: Option<&Chosen>, limit: Span) {
+        let Some((keys, ..)) = better else {
+            return;
+        };
+        for (member, key) in self.members.iter_mut().zip(keys) {
+            if member.last.is_none_or(|last| key.position.since(last.position) > limit) {
+                continue;
+            }
+            while member.keys.front().is_some_and(|first| first.unit.offset < key.unit.offset && !first.unit.breaks) {
+                member.keys.pop_front();
+            }
+        }
+    }
+
     /// After the last cut: members may not end further apart than one target duration (spec MVP-014).
     fn check_ends(&self, rest: Span) -> Result<(), LadderError> {
         let shortest = self.members.iter().filter_map(Member::rest).min().unwrap_or(rest);
@@ -296,7 +316,7 @@ impl Grid {
     }
 
     /// The next cut of audio: each member's first unit at or after the nominal time, or at a break.
-    fn timed(&mut self) -> Option<(Vec<Key>, Access, bool)> {
+    fn timed(&mut self) -> Option<Chosen> {
         let mut units = Vec::with_capacity(self.members.len());
         let mut breaks = false;
         for member in &self.members {
