@@ -9,6 +9,15 @@ use super::output::{Color, Format, Output, Volume};
 /// Every segment is encrypted with AES-128 under one data key, which is kept sealed.
 #[derive(Debug, Parser)]
 #[command(name = "keyrung", version, arg_required_else_help = true, max_term_width = 110)]
+#[command(after_help = "To begin with:
+  keyrung package 1080p.ts 720p.ts 360p.ts --out film
+  keyrung serve film
+
+KEYRUNG_HOME is the folder of the keyring and the sealed keys [default: ~/.local/share/keyrung; on macOS
+~/Library/Application Support/keyrung]. keyrung help COMMAND tells more of a command.
+
+Exit codes: 0 done, 1 a bug, 2 usage, 3 input refused, 4 key refused, 5 storage failed, 7 try again later,
+130 interrupted, 143 terminated.")]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,
@@ -29,11 +38,25 @@ pub struct Global {
     /// Say more
     #[arg(short, long, global = true)]
     pub verbose: bool,
-    /// When to use colour
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    /// When to use colour; auto is on a terminal, unless NO_COLOR is set
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "auto|always|never",
+        hide_possible_values = true
+    )]
     pub color: Color,
-    /// How to show progress, on standard error
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "HOW")]
+    /// How to show progress, on standard error; auto is a bar on a terminal, else nothing
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        default_value_t,
+        value_name = "auto|plain|json|none",
+        hide_possible_values = true
+    )]
     pub progress: ProgressMode,
 }
 
@@ -63,22 +86,15 @@ impl Global {
     }
 }
 
-/// The commands.
+/// The commands. What each is for stands at its arguments: a comment here would take its place.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make a protected HLS ladder of MPEG-TS inputs
     Package(Box<super::package::PackageArgs>),
-    /// Show programs, streams, key frames and faults of inputs
     Inspect(super::inspect::InspectArgs),
-    /// Serve packages and their keys to players on this machine
     #[cfg(feature = "server")]
     Serve(super::serve::ServeArgs),
-    /// Make, list and remove sealed keys; back up the keyring that seals them
     Key(super::key::KeyArgs),
-    /// Remove what killed runs left behind
     Gc(super::gc::GcArgs),
-    /// Print a shell's completions
     Completions(super::completions::CompletionsArgs),
-    /// Write the manual pages
     Man(super::man::ManArgs),
 }

@@ -42,32 +42,46 @@ pub struct PackageArgs {
     #[arg(long, default_value = "out", value_name = "DEST")]
     out: PathBuf,
     /// Identifies the content; bound to the key [default: DEST's name and a hash of its full name]
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", help_heading = "Protection")]
     content_id: Option<ContentId>,
     /// Duration that segments aim at
-    #[arg(long, default_value = "6", value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, default_value = "6", value_name = "SECONDS", value_parser = seconds, help_heading = "Cutting")]
     segment_duration: Span,
-    /// How segments are protected
-    #[arg(long, value_enum, default_value_t)]
+    /// How segments are protected: AES-128-CBC of whole segments, or not at all
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "aes-128|none",
+        hide_possible_values = true,
+        help_heading = "Protection"
+    )]
     protection: ProtectionArg,
-    /// Who seals the data key
-    #[arg(long, default_value = "local", value_name = "PROVIDER", value_parser = provider)]
+    /// Who seals the data key; there is only the local keyring so far
+    #[arg(long, default_value = "local", value_name = "PROVIDER", value_parser = provider, help_heading = "Protection")]
     key_provider: Provider,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Protection")]
     context: ContextArgs,
     /// Use a sealed key that the key store already has; it is bound to a content id and a context of its own
-    #[arg(long, value_name = "KEY_ID", conflicts_with_all = ["context", "context_preset"])]
+    #[arg(long, value_name = "KEY_ID", conflicts_with_all = ["context", "context_preset"], help_heading = "Protection")]
     key: Option<KeyId>,
-    /// Initialisation vectors: derived (one for each segment), sequence, or 32 hex digits for all
-    #[arg(long, default_value = "derived", value_name = "derived|sequence|HEX32")]
+    /// Initialisation vectors: an unpredictable one for each segment (derived), its number (sequence), or 32 hex digits for all
+    #[arg(long, default_value = "derived", value_name = "derived|sequence|HEX32", help_heading = "Protection")]
     iv: IvPolicy,
     /// URI of the key in the playlists, with any of {key_id} {content_id} {rendition}
-    #[arg(long, default_value = "/v1/keys/{key_id}", value_name = "TEMPLATE")]
+    #[arg(long, default_value = "/v1/keys/{key_id}", value_name = "TEMPLATE", help_heading = "Protection")]
     key_uri: KeyUriTemplate,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Protection")]
     key_store: KeyStoreArgs,
-    /// One segment grid for all renditions, or one each
-    #[arg(long, value_enum, default_value_t)]
+    /// One segment grid for all renditions (shared), or one each (off)
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "shared|off",
+        hide_possible_values = true,
+        help_heading = "Cutting"
+    )]
     align: AlignArg,
     /// Print the plan and write nothing
     #[arg(long)]
@@ -75,20 +89,20 @@ pub struct PackageArgs {
     /// Replace a package that is there
     #[arg(long)]
     force: bool,
-    /// What the package survives: a killed process, or loss of power too
-    #[arg(long, value_enum, default_value_t)]
+    /// What the package survives: a killed process, or loss of power too (everything is flushed to the disk)
+    #[arg(long, value_enum, default_value_t, value_name = "process|power", hide_possible_values = true)]
     durability: DurabilityArg,
     /// Worker threads [default: all cores]
     #[arg(long, value_name = "N")]
     threads: Option<NonZeroUsize>,
-    /// Checksum of each segment in the commit record: crc64 or blake3
+    /// Checksum of each file in the commit record
     #[arg(long, default_value = "crc64", value_name = "crc64|blake3")]
     digest: DigestKind,
     /// Refuse damaged input instead of reporting it
-    #[arg(long)]
+    #[arg(long, help_heading = "Cutting")]
     strict: bool,
     /// The audio that each rendition carries, by language or PID [default: the first in the PMT]
-    #[arg(long, value_name = "LANG|PID")]
+    #[arg(long, value_name = "LANG|PID", help_heading = "Cutting")]
     audio: Option<AudioChoice>,
 }
 

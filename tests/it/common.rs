@@ -42,7 +42,8 @@ pub struct Run {
 }
 
 impl Run {
-    fn of(output: Output) -> Self {
+    /// What a finished process has left.
+    pub fn of(output: Output) -> Self {
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         Self { code: output.status.code(), stdout: output.stdout, stderr }
     }
@@ -78,7 +79,8 @@ impl World {
         Self { folder: scratch(name) }
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// keyrung with these arguments, not started yet.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_keyrung"));
         command.args(arguments).env_clear().current_dir(&self.folder);
         command.env("KEYRUNG_HOME", self.folder.join("home")).env("HOME", &self.folder).env("LC_ALL", "C.UTF-8");

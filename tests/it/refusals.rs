@@ -15,15 +15,15 @@ fn well_put(run: &Run) -> Check {
     Ok(())
 }
 
-fn refuse(world: &World, arguments: &[&str], code: i32) -> Check {
+/// Refused with this exit code, in text and with `--json`; gives the run in text.
+pub fn refuse(world: &World, arguments: &[&str], code: i32) -> Check<Run> {
     let run = world.run(arguments).expect(code)?;
     well_put(&run)?;
     check!(run.stdout.is_empty(), "something on standard output: {}", run.text());
-    let run = world.run(&[&["--json"], arguments].concat()).expect(code)?;
-    let json = run.json()?;
+    let json = world.run(&[&["--json"], arguments].concat()).expect(code)?.json()?;
     check!(json["error"].as_str().is_some_and(|text| !text.is_empty()), "no error in {json}");
     check!(json["code"] == code, "the code in {json} is not {code}");
-    Ok(())
+    Ok(run)
 }
 
 #[test]

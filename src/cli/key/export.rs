@@ -15,7 +15,7 @@ use crate::keys::{KeyId, KeyProvider, LocalKeyring, home};
 /// 16 raw bytes, as players get them. Whoever has them can decrypt the package.
 #[derive(Debug, Args)]
 #[command(after_help = "Example, a segment decrypted with openssl:
-  openssl enc -d -aes-128-cbc -K $(keyrung key export KEY_ID --hex) -iv IV_OF_THE_PLAYLIST -in 00000.ts")]
+  openssl enc -d -aes-128-cbc -K $(keyrung key export KEY_ID --hex) -iv IV -in 00000.ts")]
 pub struct ExportArgs {
     /// The key's id
     #[arg(value_name = "KEY_ID")]
@@ -45,7 +45,7 @@ pub fn run(args: &ExportArgs, output: Output) -> Result<(), CliError> {
     match (output.format(), raw) {
         // Both values are plain: nothing in them needs escaping. A serializer would leave copies of the key behind.
         (Format::Json, _) => {
-            let json = format!("{{\n  \"key_id\": \"{}\",\n  \"key\": \"{digits}\"\n}}\n", sealed.key_id);
+            let json = format!("{{\n  \"key_id\": \"{}\",\n  \"key_hex\": \"{digits}\"\n}}\n", sealed.key_id);
             output.raw(Zeroizing::new(json).as_bytes());
         }
         (Format::Text, true) => output.raw(key.expose()),

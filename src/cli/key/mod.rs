@@ -21,23 +21,16 @@ pub struct KeyArgs {
     command: KeyCommand,
 }
 
+/// What each is for stands at its arguments.
 #[derive(Debug, Subcommand)]
 enum KeyCommand {
-    /// Make a key and store it sealed
     Generate(make::GenerateArgs),
-    /// Seal a key that exists already and store it
     Import(make::ImportArgs),
-    /// List the sealed keys, and the packages that they decrypt
     List(look::ListArgs),
-    /// Show what is stored of a key; nothing secret
     Show(look::ShowArgs),
-    /// Write a key, unsealed, to standard output
     Export(export::ExportArgs),
-    /// Remove a sealed key for good
     Delete(delete::DeleteArgs),
-    /// Write a copy of the local keyring to a new file
     Backup(keyring::BackupArgs),
-    /// Put a copy of the local keyring back
     Restore(keyring::RestoreArgs),
 }
 
