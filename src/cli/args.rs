@@ -13,11 +13,11 @@ use super::output::{Color, Format, Output, Volume};
   keyrung package 1080p.ts 720p.ts 360p.ts --out film
   keyrung serve film
 
-KEYRUNG_HOME is the folder of the keyring and the sealed keys [default: ~/.local/share/keyrung; on macOS
+KEYRUNG_HOME is the folder of the keyring and the sealed keys [default: ~/.local/share/keyrung; on macOS \
 ~/Library/Application Support/keyrung]. keyrung help COMMAND tells more of a command.
 
-Exit codes: 0 done, 1 a bug, 2 usage, 3 input refused, 4 key refused, 5 storage failed, 7 try again later,
-130 interrupted, 143 terminated.")]
+Exit codes: 0 done, 1 a bug, 2 usage, 3 input refused, 4 key refused, 5 storage failed, 7 try again later, 130 \
+interrupted, 143 terminated.")]
 pub struct Cli {
     #[command(flatten)]
     pub global: Global,

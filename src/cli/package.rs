@@ -39,7 +39,7 @@ pub struct PackageArgs {
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<String>,
     /// Folder to make
-    #[arg(long, default_value = "out", value_name = "DEST")]
+    #[arg(long, default_value = "out", value_name = "DEST", help_heading = "Output")]
     out: PathBuf,
     /// Identifies the content; bound to the key [default: DEST's name and a hash of its full name]
     #[arg(long, value_name = "ID", help_heading = "Protection")]
@@ -84,19 +84,26 @@ pub struct PackageArgs {
     )]
     align: AlignArg,
     /// Print the plan and write nothing
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     dry_run: bool,
     /// Replace a package that is there
-    #[arg(long)]
+    #[arg(long, help_heading = "Output")]
     force: bool,
     /// What the package survives: a killed process, or loss of power too (everything is flushed to the disk)
-    #[arg(long, value_enum, default_value_t, value_name = "process|power", hide_possible_values = true)]
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "process|power",
+        hide_possible_values = true,
+        help_heading = "Output"
+    )]
     durability: DurabilityArg,
     /// Worker threads [default: all cores]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", help_heading = "Output")]
     threads: Option<NonZeroUsize>,
     /// Checksum of each file in the commit record
-    #[arg(long, default_value = "crc64", value_name = "crc64|blake3")]
+    #[arg(long, default_value = "crc64", value_name = "crc64|blake3", help_heading = "Output")]
     digest: DigestKind,
     /// Refuse damaged input instead of reporting it
     #[arg(long, help_heading = "Cutting")]

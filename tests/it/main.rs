@@ -23,8 +23,8 @@ mod ladders;
 mod media;
 mod package;
 mod pages;
-mod playlists;
 mod permissions;
+mod playlists;
 mod refusals;
 mod segments;
 #[cfg(feature = "server")]

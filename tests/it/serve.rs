@@ -110,7 +110,7 @@ fn a_raw_client_gets_playlists_segments_ranges_and_the_key() {
 
     let (status, head, body) = server.get(&format!("/v1/keys/{key_id}"), "");
     assert_eq!((status, hex::encode(body)), (200, package.key.clone()));
-    assert!(head.contains("cache-control: no-store"), "{head}");
+    assert!(head.contains("cache-control: private"), "{head}");
     let other = package.world.run(&["key", "generate", "--content-id", "other"]).expect(0).expect("a key").text();
     for wrong in [other.trim_end(), "00000000-0000-4000-8000-000000000000", "..%2f..%2fkeyring.json"] {
         let (status, _, body) = server.get(&format!("/v1/keys/{wrong}"), "");
