@@ -13,6 +13,7 @@ use keyrung::keys::{
     Claim, ContentId, ContextPair, ContextPreset, EncryptionContext, Hex256, KeyId, KeyProvider, LocalKeyring,
     SealedKey, default_content_id,
 };
+use keyrung::package::uri::KeyUriTemplate;
 use libfuzzer_sys::fuzz_target;
 
 /// The keyring under which the seed `envelope` was sealed. It protects nothing.
@@ -79,6 +80,7 @@ fn texts(bytes: &[u8]) {
     if let Ok(number) = text.parse::<Hex256>() {
         assert_eq!(number.to_string(), text);
     }
+    template(text);
     let _ = text.parse::<ContextPreset>().map(ContextPreset::context);
     let mut context = EncryptionContext::of_content(&id);
     for line in text.lines() {
@@ -87,6 +89,19 @@ fn texts(bytes: &[u8]) {
         }
     }
     assert_eq!(pairs_in(&context.canonical()), context.pairs().map(|(k, v)| (k.into(), v.into())).collect::<Vec<_>>());
+}
+
+/// Whatever a template of key URIs lets through is of `http` or `https`, or relative.
+fn template(text: &str) {
+    let Ok(template) = text.parse::<KeyUriTemplate>() else { return };
+    assert_eq!(template.as_str(), text);
+    // A long template may grow too long.
+    let Ok(uri) = template.fill("3f2b8c1e-6a4d-4f7b-9e0c-5d1a2b3c4e5f", "film-1", "720p") else { return };
+    let first = uri.as_str().split(['/', '?', '#']).next().unwrap_or_default();
+    // RFC 3986, 4.2: a colon in the first segment ends a scheme.
+    if let Some((scheme, _)) = first.split_once(':') {
+        assert!(scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https"), "{uri}");
+    }
 }
 
 /// The canonical form read back: that it can be makes it the spelling of one context alone.
