@@ -9,7 +9,7 @@ use crate::ladder::{Access, Faults, LeftOut, Role, Selection};
 use crate::package::build::{MASTER_FILE, describe};
 use crate::package::conductor::Conductor;
 use crate::package::job::{Job, Outcome};
-use crate::package::outcome::{RenditionOutcome, Warning};
+use crate::package::outcome::{RenditionOutcome, Warning, audio_switch};
 use crate::package::plan::Plan;
 use crate::segment::Segment;
 use crate::time::Span;
@@ -30,6 +30,9 @@ pub fn made(output: Output, job: &Job, outcome: &Outcome) {
         "bytes_in": built.bytes_in,
         "bytes_out": built.bytes_out,
         "elapsed": outcome.elapsed.as_secs_f64(),
+        "audio_switch": audio_switch(&built.renditions).map(|switch| {
+            json!({ "apart": switch.apart.seconds(), "segment": switch.segment })
+        }),
         "faults": faults_json(&built.faults),
         "warnings": outcome.warnings.iter().map(warning_json).collect::<Vec<_>>(),
     }));
@@ -46,6 +49,16 @@ pub fn made(output: Output, job: &Job, outcome: &Outcome) {
                 rendition.name
             ));
         }
+    }
+    if let Some(switch) = audio_switch(&built.renditions)
+        && switch.apart > Span::ZERO
+    {
+        output.note(&format!(
+            "a switch between renditions may skip or repeat up to {:.0} ms of audio (at segment {}), which is cut at \
+             whole PES packets",
+            switch.apart.seconds() * 1000.0,
+            switch.segment,
+        ));
     }
     if output.volume() == Volume::Quiet {
         return;

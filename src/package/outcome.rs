@@ -279,6 +279,32 @@ fn captions(renditions: &[RenditionOutcome]) -> Vec<ClosedCaptions> {
     renditions.iter().map(group).collect()
 }
 
+/// The worst hole or overlap of audio that a switch between renditions meets: audio is cut at whole PES packets, and
+/// encoders fill these differently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AudioSwitch {
+    /// How far apart the renditions' audio begins.
+    pub apart: Span,
+    /// The segment at which that is so.
+    pub segment: u64,
+}
+
+/// Finds the worst switch of audio; None where no two renditions have audio beside video.
+#[must_use]
+pub fn audio_switch(renditions: &[RenditionOutcome]) -> Option<AudioSwitch> {
+    let mut lags: BTreeMap<u64, Vec<Span>> = BTreeMap::new();
+    for (stored, _) in renditions.iter().flat_map(|rendition| &rendition.segments) {
+        if let Some(lag) = stored.segment.audio_lag {
+            lags.entry(stored.segment.index).or_default().push(lag);
+        }
+    }
+    let spread = |(segment, lags): (u64, Vec<Span>)| {
+        let (least, most) = (lags.iter().min()?, lags.iter().max()?);
+        (lags.len() > 1).then(|| AudioSwitch { apart: most.minus(*least), segment })
+    };
+    lags.into_iter().filter_map(spread).max_by_key(|switch| switch.apart)
+}
+
 /// What a person should know of a package that no player reports.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {

@@ -57,6 +57,8 @@ struct Boundary {
     access: Access,
     /// When it is presented; for a follower, once its main stream is resolved.
     position: Option<Instant90>,
+    /// Where the audio beside the main stream begins.
+    audio_at: Option<EpochTime>,
     /// Where the main stream's clock stood when the cut was made, for giving up on streams that lag.
     made_at: Option<Instant90>,
     starts: Vec<(Pid, Option<u64>)>,
@@ -261,6 +263,7 @@ impl Cutter {
             discontinuity,
             access,
             position,
+            audio_at: None,
             made_at: self.now.map(|now| now.1),
             starts,
         });
@@ -299,6 +302,8 @@ impl Cutter {
                 stream.fresh = false;
                 if stream.pid == main {
                     boundary.position = found.position;
+                } else if boundary.preamble.selection().role(Role::Audio).is_some_and(|audio| audio.pid == stream.pid) {
+                    boundary.audio_at = found.at;
                 }
             }
         }
@@ -465,7 +470,12 @@ impl Cutter {
             (Some(start), Some(end)) => end.since(start),
             _ => Span::ZERO,
         };
+        let audio_lag = match (first.from, first.audio_at) {
+            (From::Time(cut), Some(audio)) if cut.epoch == audio.epoch => Some(audio.time.since(cut.time)),
+            _ => None,
+        };
         Segment {
+            audio_lag,
             index: self.next_index,
             preamble: Arc::clone(&first.preamble),
             counters: first.counters,

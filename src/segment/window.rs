@@ -50,6 +50,9 @@ pub struct Segment {
     pub patches: Vec<(u64, u8)>,
     /// Its presentation duration.
     pub duration: Span,
+    /// How much later than the cut the audio beside the video begins, which is cut at whole PES packets; None at the
+    /// beginning, at jumps, and without such audio.
+    pub audio_lag: Option<Span>,
     /// Whether a discontinuity lies before it.
     pub discontinuity: bool,
     /// How well decoding can start at it.
