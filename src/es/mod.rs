@@ -1,6 +1,6 @@
 //! Elementary streams: what the start of a PES payload says. Pure functions on byte slices, without state.
 //!
-//! What a stream is ([`sniff`]), whether a decoder can start at an access unit ([`scan_head`]), and the parameters that
+//! What a stream is ([`sniff()`]), whether a decoder can start at an access unit ([`scan_head`]), and the parameters that
 //! a playlist states ([`video_info`], [`audio_info`]). No input, however broken, panics or takes more than linear time.
 
 mod aac;
