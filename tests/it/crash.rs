@@ -193,9 +193,10 @@ fn a_disk_that_stays_full_is_a_storage_failure() {
             let world = world("full");
             let run = world.run_injected(&arguments("process"), &format!("write,pwrite64:error=ENOSPC:when={n}+"));
             check!(matches!(run.code, Some(0 | 4 | 5)), "exit code {:?}: {}", run.code, run.stderr);
-            // No thread may have come so far; then, and only then, there is a package.
+            // No thread may have come so far; then there is a package. It may also be there, whole, when only the claim's
+            // mark or the result on standard output found no space.
             let there = world.folder.join("out").exists();
-            check!(there == (run.code == Some(0)), "exit code {:?}, a package: {there}", run.code);
+            check!(there || run.code != Some(0), "exit code 0 and no package");
             recovers(&world, "process")
         },
     );
