@@ -113,19 +113,19 @@ pub fn run(
         (None, _) => None,
         (Some(_), None) => return Err(PackageError::Internal("no key provider was opened".to_owned())),
     };
-    let digest = match protection {
-        Some((protection, _)) => Some(digest(job, protection, plan, &dest)?),
+    let identity = match protection {
+        Some((protection, _)) => Some(identity(job, protection, plan, dest)?),
         None => None,
     };
-    if let (Some((_, keys)), Some(digest)) = (protection, digest)
-        && let Some(key) = finish_interrupted(job, keys, digest, &dest)?
+    if let (Some((_, keys)), Some(identity)) = (protection, &identity)
+        && let Some(key) = finish_interrupted(job, keys, identity)?
     {
         return Ok(Ended::WasPublished(Box::new(key)));
     }
     let staging = Staging::open(&job.dest, job.replace, job.durability)?;
     check_space(plan, &staging)?;
-    let claimed = match (protection, digest) {
-        (Some((protection, keys)), Some(digest)) => Some(claim(job, protection, keys, digest, &dest)?),
+    let claimed = match (protection, &identity) {
+        (Some((protection, keys)), Some(identity)) => Some(claim(job, protection, keys, identity)?),
         _ => None,
     };
     let built = match (&claimed, protection) {
@@ -168,18 +168,21 @@ struct Claimed {
     key: ContentKey,
 }
 
+/// What a claim is compared with.
+struct Identity {
+    dest: String,
+    digest: Hex256,
+    /// Whether a later run can have the same digest.
+    repeatable: bool,
+}
+
 /// Finishes a run that was stopped between putting its package in place and saying so. None when there is none, or it
 /// would have made another package than this one.
-fn finish_interrupted(
-    job: &Job,
-    keys: &Keys<'_>,
-    digest: Hex256,
-    dest: &str,
-) -> Result<Option<SealedKey>, PackageError> {
+fn finish_interrupted(job: &Job, keys: &Keys<'_>, identity: &Identity) -> Result<Option<SealedKey>, PackageError> {
     let Some(claim) = keys.store.claim_read(&job.content_id)? else {
         return Ok(None);
     };
-    if claim.state != ClaimState::Open || claim.dest != dest {
+    if claim.state != ClaimState::Open || claim.dest != identity.dest {
         return Ok(None);
     }
     let Ok(bytes) = durable::read_limited(&job.dest.join(RECORD_FILE), limits::MAX_COMMIT_RECORD_BYTES) else {
@@ -196,7 +199,7 @@ fn finish_interrupted(
         return Ok(None);
     }
     keys.store.claim_publish(&claim)?;
-    Ok((claim.plan == digest).then_some(claim.key))
+    Ok((claim.plan == identity.digest).then_some(claim.key))
 }
 
 /// How often other runs may write the claim between being read and being written here.
@@ -207,37 +210,35 @@ fn claim(
     job: &Job,
     protection: &ProtectionPlan,
     keys: &Keys<'_>,
-    digest: Hex256,
-    dest: &str,
+    identity: &Identity,
 ) -> Result<Claimed, PackageError> {
     for _ in 1..CLAIM_TRIES {
-        match try_claim(job, protection, keys, digest, dest) {
+        match try_claim(job, protection, keys, identity) {
             // Another run was faster: what it wrote decides.
             Err(PackageError::Key(KeyError::Storage(StorageError::Exists { .. } | StorageError::Changed { .. }))) => {}
             done => return done,
         }
     }
-    try_claim(job, protection, keys, digest, dest)
+    try_claim(job, protection, keys, identity)
 }
 
 fn try_claim(
     job: &Job,
     protection: &ProtectionPlan,
     keys: &Keys<'_>,
-    digest: Hex256,
-    dest: &str,
+    identity: &Identity,
 ) -> Result<Claimed, PackageError> {
     let known = keys.store.claim_read(&job.content_id)?;
     if let Some(claim) = &known {
         let id = &job.content_id;
-        if claim.dest != dest {
+        if claim.dest != identity.dest {
             return Err(PackageError::Claimed {
                 message: format!("the content id {id} is claimed for {}", claim.dest),
                 hint: "choose another with --content-id".to_owned(),
             });
         }
         let vacant = !job.dest.exists();
-        let adopt = claim.plan == digest
+        let adopt = claim.plan == identity.digest
             && match (claim.state, job.replace) {
                 (ClaimState::Open, _) => true,
                 (ClaimState::Published, Replace::Refuse) => vacant,
@@ -248,7 +249,9 @@ fn try_claim(
             let key = keys.provider.unseal(&claim.key)?;
             return Ok(Claimed { claim: claim.clone(), key });
         }
-        if job.replace == Replace::Refuse {
+        // Nobody can run standard input again as it was, and nothing stands under an open claim.
+        let given_up = claim.state == ClaimState::Open && !identity.repeatable;
+        if job.replace == Replace::Refuse && !given_up {
             return Err(PackageError::Claimed {
                 message: format!("the content id {id} is claimed by a run with other inputs or settings"),
                 hint: "run it again as it was, or give that claim up with --force".to_owned(),
@@ -274,7 +277,7 @@ fn try_claim(
         }
     };
     let nonce = Nonce::generate().map_err(KeyError::from)?;
-    let claim = Claim::new(dest.to_owned(), digest, Hex256::from_bytes(nonce.bytes()), sealed);
+    let claim = Claim::new(identity.dest.clone(), identity.digest, Hex256::from_bytes(nonce.bytes()), sealed);
     match &known {
         Some(old) => keys.store.claim_replace(old, &claim)?,
         None => keys.store.claim_create(&claim)?,
@@ -285,7 +288,8 @@ fn try_claim(
 
 /// SHA-256 of everything that decides the package's bytes. Standard input has no identity: what comes next time may be
 /// something else, so that its digest never matches and no IV is used for other bytes.
-fn digest(job: &Job, protection: &ProtectionPlan, plan: &Plan, dest: &str) -> Result<Hex256, PackageError> {
+fn identity(job: &Job, protection: &ProtectionPlan, plan: &Plan, dest: String) -> Result<Identity, PackageError> {
+    let mut repeatable = true;
     let mut sha = Sha256::new();
     let mut field = |bytes: &[u8]| {
         sha.update((bytes.len() as u64).to_be_bytes());
@@ -304,7 +308,10 @@ fn digest(job: &Job, protection: &ProtectionPlan, plan: &Plan, dest: &str) -> Re
                 field(&identity.modified.0.to_be_bytes());
                 field(&identity.modified.1.to_be_bytes());
             }
-            Reader::Pipe(_) => field(&Nonce::generate().map_err(KeyError::from)?.bytes()),
+            Reader::Pipe(_) => {
+                field(&Nonce::generate().map_err(KeyError::from)?.bytes());
+                repeatable = false;
+            }
         }
     }
     for rendition in &plan.renditions {
@@ -325,7 +332,7 @@ fn digest(job: &Job, protection: &ProtectionPlan, plan: &Plan, dest: &str) -> Re
     if let KeyChoice::Existing(id) = &protection.key {
         field(id.to_string().as_bytes());
     }
-    Ok(Hex256::from_bytes(sha.finalize().into()))
+    Ok(Identity { dest, digest: Hex256::from_bytes(sha.finalize().into()), repeatable })
 }
 
 /// Identifies a claim without telling its nonce.
