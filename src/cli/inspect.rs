@@ -1,7 +1,5 @@
 //! `keyrung inspect`: what inputs hold.
 
-use std::sync::Arc;
-
 use clap::Args;
 use serde_json::{Value, json};
 

@@ -199,7 +199,7 @@ pub fn run(args: PackageArgs, global: &Global) -> Result<(), CliError> {
     progress.finish();
     match ended? {
         Ended::Made(outcome) => report::made(output, &job, &outcome),
-        Ended::WasPublished(key) => report::was_published(output, &job, &key),
+        Ended::WasPublished(published) => report::was_published(output, &job, &plan, &published),
     }
     Ok(())
 }

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::keys::SealedKey;
 use crate::ladder::{Access, Faults, LeftOut, Role, Selection};
 use crate::package::build::{MASTER_FILE, describe};
 use crate::package::conductor::Conductor;
-use crate::package::job::{Job, Outcome};
+use crate::package::job::{Job, Outcome, Published};
 use crate::package::outcome::{RenditionOutcome, Warning, audio_switch};
 use crate::package::plan::Plan;
 use crate::segment::Segment;
@@ -96,13 +95,41 @@ pub fn made(output: Output, job: &Job, outcome: &Outcome) {
     output.text(&format!("next: {}\n", next_command(job)));
 }
 
-/// Tells that an earlier run had made the package already.
-pub fn was_published(output: Output, job: &Job, key: &SealedKey) {
+/// Tells that an earlier run had made the package already: the same document, from its record.
+pub fn was_published(output: Output, job: &Job, plan: &Plan, published: &Published) {
+    let record = &published.record;
+    let renditions = record.renditions.iter().map(|rendition| {
+        let planned = plan.renditions.iter().find(|planned| planned.name == rendition.name);
+        let source = planned.and_then(|planned| plan.inputs.get(planned.input)).map(|input| input.name.clone());
+        json!({
+            "name": rendition.name,
+            "playlist": rendition.playlist,
+            "segments": rendition.segments.len(),
+            "duration": rendition.segments.iter().map(|segment| segment.duration_us).sum::<u64>() as f64 / 1e6,
+            "bandwidth": rendition.bandwidth,
+            "average_bandwidth": rendition.average_bandwidth,
+            "codecs": rendition.codecs,
+            "resolution": rendition.resolution,
+            "frame_rate": rendition.frame_rate.as_ref().and_then(|rate| rate.parse::<f64>().ok()),
+            "source": source,
+            "program": planned.map(|planned| planned.selection.program),
+            "streams": planned.map(|planned| streams_json(&planned.selection)).unwrap_or_default(),
+            "left_out": planned.map(|planned| left_out_json(&planned.selection.left_out)).unwrap_or_default(),
+            "shift": planned.map(|planned| planned.shift.seconds()),
+        })
+    });
     output.json(&json!({
-        "master": MASTER_FILE,
-        "content_id": job.content_id.to_string(),
-        "key_id": key.key_id.to_string(),
-        "sealed_key": key,
+        "master": record.master,
+        "content_id": record.content_id,
+        "key_id": record.key_id,
+        "sealed_key": published.key,
+        "renditions": renditions.collect::<Vec<_>>(),
+        "target_duration": record.target_duration,
+        "bytes_in": 0,
+        "bytes_out": record.files.iter().map(|file| file.bytes).sum::<u64>(),
+        "elapsed": 0.0,
+        "faults": {},
+        "warnings": [],
         "already_published": true,
     }));
     output.text(&format!(

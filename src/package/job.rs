@@ -86,13 +86,22 @@ pub struct Outcome {
     pub elapsed: Duration,
 }
 
+/// A package that an earlier run had made.
+#[derive(Debug)]
+pub struct Published {
+    /// Its record.
+    pub record: Record,
+    /// Its sealed key.
+    pub key: SealedKey,
+}
+
 /// How a job ended.
 #[derive(Debug)]
 pub enum Ended {
     /// It made the package.
     Made(Box<Outcome>),
     /// An earlier run had put the package in its place and was stopped before it could say so.
-    WasPublished(Box<SealedKey>),
+    WasPublished(Box<Published>),
 }
 
 /// Does a job. `plan` is what its inputs make, `keys` is needed when it is protected.
@@ -118,9 +127,9 @@ pub fn run(
         None => None,
     };
     if let (Some((_, keys)), Some(identity)) = (protection, &identity)
-        && let Some(key) = finish_interrupted(job, keys, identity)?
+        && let Some(published) = finish_interrupted(job, keys, identity)?
     {
-        return Ok(Ended::WasPublished(Box::new(key)));
+        return Ok(Ended::WasPublished(Box::new(published)));
     }
     let staging = Staging::open(&job.dest, job.replace, job.durability)?;
     check_space(plan, &staging)?;
@@ -178,7 +187,7 @@ struct Identity {
 
 /// Finishes a run that was stopped between putting its package in place and saying so. None when there is none, or it
 /// would have made another package than this one.
-fn finish_interrupted(job: &Job, keys: &Keys<'_>, identity: &Identity) -> Result<Option<SealedKey>, PackageError> {
+fn finish_interrupted(job: &Job, keys: &Keys<'_>, identity: &Identity) -> Result<Option<Published>, PackageError> {
     let Some(claim) = keys.store.claim_read(&job.content_id)? else {
         return Ok(None);
     };
@@ -199,7 +208,7 @@ fn finish_interrupted(job: &Job, keys: &Keys<'_>, identity: &Identity) -> Result
         return Ok(None);
     }
     keys.store.claim_publish(&claim)?;
-    Ok((claim.plan == identity.digest).then_some(claim.key))
+    Ok((claim.plan == identity.digest).then_some(Published { record, key: claim.key }))
 }
 
 /// How often other runs may write the claim between being read and being written here.
@@ -369,6 +378,8 @@ fn record(job: &Job, built: &Built, claim: Option<&Claim>) -> Record {
         bandwidth: rendition.bandwidth,
         average_bandwidth: rendition.average_bandwidth,
         codecs: rendition.codecs.join(","),
+        resolution: rendition.resolution.map(|size| format!("{}x{}", size.width, size.height)),
+        frame_rate: rendition.frame_rate.map(|rate| rate.to_string()),
         segments: rendition
             .segments
             .iter()

@@ -126,10 +126,11 @@ impl Writer {
             if self.next >= to {
                 break;
             }
-            let start = self.next.checked_sub(base).and_then(|start| usize::try_from(start).ok());
-            let Some(bytes) = start.and_then(|start| held.get(start..)) else {
+            let Some(start) = self.next.checked_sub(base) else {
                 return Err(PackageError::Internal("bytes of the input were forgotten too early".to_owned()));
             };
+            // The next packet of 192 bytes may be due behind what has come.
+            let bytes = usize::try_from(start).ok().and_then(|start| held.get(start..)).unwrap_or_default();
             let Some(mut packet) = bytes.first_chunk::<PACKET_LEN>().copied() else {
                 break; // the truncated tail
             };

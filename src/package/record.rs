@@ -57,6 +57,12 @@ pub struct RenditionRecord {
     pub average_bandwidth: u64,
     /// CODECS.
     pub codecs: String,
+    /// RESOLUTION, `WIDTHxHEIGHT`; none for audio alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolution: Option<String>,
+    /// FRAME-RATE, as the playlist has it; none for audio alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frame_rate: Option<String>,
     /// Its segments in order.
     pub segments: Vec<SegmentRecord>,
 }
