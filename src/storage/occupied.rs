@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs::File;
+use std::io;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, FileType, Stat};
@@ -116,8 +117,9 @@ impl<'a> Members<'a> {
 fn foreign(dir: &File, path: &Path) -> Result<Option<String>, StorageError> {
     let record = match durable::read_limited_at(dir, RECORD, path, MAX_COMMIT_RECORD_BYTES) {
         Ok(record) => record,
+        Err(StorageError::NotFound { .. }) => return foreign_below(dir, path, "", &Members::default()),
         // A commit record that is a link, a folder or a pipe is not one, and turns up as foreign itself.
-        Err(StorageError::NotFound { .. } | StorageError::Other { .. }) => {
+        Err(StorageError::Other { source, .. }) if is_no_file(&source) => {
             return foreign_below(dir, path, "", &Members::default());
         }
         Err(e) => return Err(e),
@@ -126,6 +128,12 @@ fn foreign(dir: &File, path: &Path) -> Result<Option<String>, StorageError> {
         Some(members) => foreign_below(dir, path, "", &members),
         None => Ok(Some(format!("a {RECORD} that this version cannot read"))),
     }
+}
+
+/// Whether something was not read because of what it is, and not because reading failed.
+fn is_no_file(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(errno, None | Some(Errno::LOOP | Errno::MLINK | Errno::NXIO | Errno::OPNOTSUPP))
 }
 
 fn foreign_below(dir: &File, path: &Path, prefix: &str, members: &Members<'_>) -> Result<Option<String>, StorageError> {
