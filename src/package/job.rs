@@ -161,11 +161,16 @@ pub fn run(
     }
     write_file(&staging, RECORD_FILE, &record.to_bytes().map_err(json)?, job.making.digest)?;
     staging.publish()?;
-    if let (Some(claimed), Some((_, keys))) = (&claimed, protection) {
-        keys.store.claim_publish(&claimed.claim)?;
+    let mut warnings = warnings(&built.renditions, job.making.align, job.making.policy.longest);
+    if let (Some(claimed), Some((_, keys))) = (&claimed, protection)
+        && let Err(error) = keys.store.claim_publish(&claimed.claim)
+    {
+        // The package is there. To call that a failure would be wrong; the next run finds it and marks the claim.
+        let message = format!("the package is in its place, but its claim could not be marked: {error}");
+        warnings.push(Warning { code: "claim-not-marked", rendition: None, message });
     }
     Ok(Ended::Made(Box::new(Outcome {
-        warnings: warnings(&built.renditions, job.making.align, job.making.policy.longest),
+        warnings,
         built,
         key: claimed.map(|claimed| claimed.claim.key),
         elapsed: started.elapsed(),
