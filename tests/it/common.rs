@@ -95,18 +95,31 @@ impl World {
 
     /// Runs keyrung under strace, which does something to one of its system calls: `inject` as in strace(1).
     pub fn run_injected(&self, arguments: &[&str], inject: &str) -> Run {
-        let plain = self.command(arguments);
         let trace = format!("trace={}", inject.split(':').next().unwrap_or_default());
-        let mut command = Command::new("strace");
-        command.args(["-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &format!("inject={inject}")]);
-        command.arg(plain.get_program()).args(plain.get_args()).current_dir(&self.folder);
-        // strace is found by its own path; what it starts gets the world's environment and nothing else.
+        self.run_traced(arguments, &["-e", &trace, "-e", &format!("inject={inject}")])
+    }
+
+    /// Runs keyrung under strace with these options.
+    pub fn run_traced(&self, arguments: &[&str], options: &[&str]) -> Run {
+        let mut command = self.traced(arguments, options);
+        Run::of(started(command.stdin(Stdio::null()).output(), "strace"))
+    }
+
+    /// Keyrung under strace with these options; to be started, which makes keyrung itself the child.
+    pub fn traced(&self, arguments: &[&str], options: &[&str]) -> Command {
+        self.wrapped("strace", &[&["-D", "-f", "-qq", "-o", "/dev/null"], options].concat(), arguments)
+    }
+
+    /// Keyrung as another tool starts it.
+    pub fn wrapped(&self, tool: &str, options: &[&str], arguments: &[&str]) -> Command {
+        let plain = self.command(arguments);
+        let mut command = Command::new(tool);
+        command.args(options).arg(plain.get_program()).args(plain.get_args()).current_dir(&self.folder);
+        // Not cargo's folders of libraries: the dynamic linker would look into each of them under the eyes of strace.
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
         let home = self.folder.join("home");
         command.env("KEYRUNG_HOME", home).env("HOME", &self.folder).env("LC_ALL", "C.UTF-8");
-        match command.stdin(Stdio::null()).output() {
-            Ok(output) => Run::of(output),
-            Err(error) => panic!("strace: {error}; hint: apt-get install -y strace, or run scripts/test"),
-        }
+        command
     }
 
     /// Runs keyrung with a file on standard input, through a pipe.
@@ -128,12 +141,17 @@ impl World {
 
 /// Runs a tool of the system.
 pub fn tool(name: &str, arguments: &[&str]) -> Run {
-    let output = Command::new(name).args(arguments).stdin(Stdio::null()).output();
-    let package = if name == "ffprobe" { "ffmpeg" } else { name };
-    match output {
-        Ok(output) => Run::of(output),
-        Err(error) => panic!("{name}: {error}; hint: apt-get install -y {package}, or run scripts/test"),
-    }
+    Run::of(started(Command::new(name).args(arguments).stdin(Stdio::null()).output(), name))
+}
+
+/// What a tool's start gave; without the tool the test fails with the command that installs it.
+pub fn started<T>(result: std::io::Result<T>, name: &str) -> T {
+    let package = match name {
+        "ffprobe" => "ffmpeg",
+        "setpriv" | "prlimit" => "util-linux",
+        _ => name,
+    };
+    result.unwrap_or_else(|error| panic!("{name}: {error}; hint: apt-get install -y {package}, or run scripts/test"))
 }
 
 /// Makes a check of every item, on all cores, and fails with all that is wrong.

@@ -14,6 +14,7 @@ macro_rules! check {
 mod cipher;
 mod common;
 mod crash;
+mod disk;
 mod expectations;
 mod frames;
 mod gc;
@@ -29,6 +30,7 @@ mod refusals;
 mod segments;
 #[cfg(feature = "server")]
 mod serve;
+mod space;
 mod stdin;
 mod stream;
 mod table;
