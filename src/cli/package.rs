@@ -39,7 +39,7 @@ pub struct PackageArgs {
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<String>,
     /// Folder to make
-    #[arg(long, default_value = "out", value_name = "DEST", help_heading = "Output")]
+    #[arg(long, default_value = "out", value_name = "DEST", help_heading = "Output", value_parser = folder)]
     out: PathBuf,
     /// Identifies the content; bound to the key [default: DEST's name and a hash of its full name]
     #[arg(long, value_name = "ID", help_heading = "Protection")]
@@ -154,6 +154,15 @@ fn provider(text: &str) -> Result<Provider, String> {
             Err("AWS KMS is not built into this version; the provider is local".to_owned())
         }
         _ => Err("the provider is local".to_owned()),
+    }
+}
+
+fn folder(text: &str) -> Result<PathBuf, String> {
+    match text.split_once("://") {
+        Some((scheme, _)) if !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
+            Err("packages are made in folders; object stores are not built into this version".to_owned())
+        }
+        _ => Ok(text.into()),
     }
 }
 

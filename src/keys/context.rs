@@ -10,6 +10,9 @@ use serde::ser::{Serialize, Serializer};
 use crate::keys::{ContentId, KeyError};
 use crate::limits::MAX_CONTEXT_BYTES;
 
+/// The pair of the default context: it binds a key to its content.
+pub(super) const CONTENT_ID: &str = "content-id";
+
 /// Pairs of strings that must be presented again, exactly, to unseal a key. Not secret: AWS writes them to CloudTrail (spec KMS-008).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EncryptionContext(BTreeMap<String, String>);
@@ -18,7 +21,7 @@ impl EncryptionContext {
     /// The default context: the content id.
     #[must_use]
     pub fn of_content(content_id: &ContentId) -> Self {
-        Self(BTreeMap::from([("content-id".into(), content_id.to_string())]))
+        Self(BTreeMap::from([(CONTENT_ID.into(), content_id.to_string())]))
     }
 
     /// Adds a pair.

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::keys::context::CONTENT_ID;
 use crate::keys::document::{self, CreatedAt, Version1, base64_text};
 use crate::keys::{Ciphertext, ContentId, EncryptionContext, KeyError, KeyId};
 
@@ -57,7 +58,14 @@ impl SealedKey {
     /// # Errors
     /// [`KeyError::UnknownVersion`], [`KeyError::Malformed`].
     pub fn from_json(what: &str, json: &[u8]) -> Result<Self, KeyError> {
-        document::decode(what, json)
+        let key: Self = document::decode(what, json)?;
+        // Whoever can write to the key store could otherwise give one content's record the key of another.
+        let bound = key.context.pairs().find(|(name, _)| *name == CONTENT_ID);
+        if bound.is_some_and(|(_, id)| id != key.content_id.as_str()) {
+            let reason = "its encryption context names another content id".to_owned();
+            return Err(KeyError::Malformed { what: what.to_owned(), reason });
+        }
+        Ok(key)
     }
 
     /// The record as the key store keeps it.
@@ -96,6 +104,14 @@ pub(super) mod tests {
         assert_eq!(key.key_id.to_string(), "3f2b8c1e-6a4d-4f7b-9e0c-5d1a2b3c4e5f");
         assert_eq!(key.ciphertext, [0, 1, 2, 255]);
         assert_eq!(String::from_utf8(key.to_json()).unwrap(), RECORD);
+    }
+
+    #[test]
+    fn a_record_with_the_sealed_key_of_another_content_is_refused() {
+        let moved = RECORD.replace(r#""content-id": "film-1""#, r#""content-id": "film-2""#);
+        assert_ne!(moved, RECORD);
+        let error = SealedKey::from_json("key x", moved.as_bytes()).unwrap_err();
+        assert!(error.to_string().contains("another content id"), "{error}");
     }
 
     #[test]

@@ -266,9 +266,13 @@ fn try_claim(
         // Nobody can run standard input again as it was, and nothing stands under an open claim.
         let given_up = claim.state == ClaimState::Open && !identity.repeatable;
         if job.replace == Replace::Refuse && !given_up {
+            let hint = match claim.state {
+                ClaimState::Open => "run it again as it was, or give that claim up with --force",
+                ClaimState::Published => "--force makes a new package under that id, with a new key",
+            };
             return Err(PackageError::Claimed {
                 message: format!("the content id {id} is claimed by a run with other inputs or settings"),
-                hint: "run it again as it was, or give that claim up with --force".to_owned(),
+                hint: hint.to_owned(),
             });
         }
     }
