@@ -15,6 +15,15 @@ pub struct EpochTime {
     pub time: Instant90,
 }
 
+impl EpochTime {
+    /// The earliest time that the main stream can still show when its decoding clock stands here: it may step back a
+    /// little without that being a jump.
+    #[must_use]
+    pub fn horizon(self) -> Self {
+        Self { epoch: self.epoch, time: self.time.plus(limits::JUMP_BACK.negated()) }
+    }
+}
+
 /// What a stamp of the main stream did to the timeline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
@@ -100,6 +109,9 @@ impl SideClock {
         if now.epoch > last.epoch {
             // The main stream has jumped: this one follows as soon as the new timeline fits it better than its own.
             return if !smooth || distance < moved.abs() { near_main } else { own };
+        }
+        if last.epoch > now.epoch && !smooth && distance <= limits::JUMP_FORWARD {
+            return near_main; // a stray stamp had looked like a jump
         }
         if smooth || last.epoch > now.epoch {
             return own;
