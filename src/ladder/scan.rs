@@ -48,6 +48,8 @@ struct State {
     tracks: Vec<Track>,
     faults: Faults,
     lost: Vec<Range<u64>>,
+    /// The end of the last packet. What lies behind it may yet turn out to be lost.
+    packets_to: u64,
     /// Where the packets stopped, until the next one comes.
     lost_from: Option<u64>,
     patches: Vec<(usize, u64, u8)>,
@@ -68,6 +70,7 @@ impl Scanner {
             tracks: Vec::new(),
             faults: Faults::default(),
             lost: Vec::new(),
+            packets_to: 0,
             lost_from: None,
             patches: Vec::new(),
             events: Vec::new(),
@@ -151,11 +154,12 @@ impl Scanner {
         self.state.slots.iter().map(|slot| (slot.pid, slot.packets))
     }
 
-    /// The offset below which nothing is being collected any more: every PES start before it has been reported.
+    /// The offset below which nothing is being collected any more: every PES start and every range without packets
+    /// before it has been reported.
     #[must_use]
     pub fn reported_up_to(&self) -> u64 {
         let open = self.state.slots.iter().filter(|slot| slot.head.open).map(|slot| slot.head.offset).min();
-        open.unwrap_or(self.position)
+        open.unwrap_or(self.state.packets_to)
     }
 }
 
@@ -168,6 +172,7 @@ impl PacketSink for State {
         if let Some(start) = self.lost_from.take() {
             self.lost.push(start..offset);
         }
+        self.packets_to = offset + bytes.len() as u64;
         match self.route[packet.pid().index()] {
             0 => {}
             PSI => self.psi_packet(offset, packet),
