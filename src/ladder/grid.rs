@@ -5,12 +5,16 @@
 
 use std::collections::VecDeque;
 
+use crate::limits;
 use crate::time::{Instant90, Span};
 
 use super::clock::EpochTime;
 use super::error::LadderError;
 use super::event::{Access, Unit};
 use super::presentation::Presentation;
+
+/// Key frames of each rendition that a refusal names.
+const REPORTED: usize = 12;
 
 /// How long segments are.
 #[derive(Debug, Clone, Copy)]
@@ -61,6 +65,18 @@ struct Key {
     unit: Unit,
     /// Presentation time with the jumps taken out.
     position: Instant90,
+    /// The shortest picture up to here.
+    step: Span,
+    /// How far the keys were known before this one came; a clock that steps back a little makes that more.
+    known_to: Option<Instant90>,
+}
+
+impl Key {
+    /// Half of the shorter picture, by which two renditions' key frames may differ. It does not depend on what came
+    /// after them, so that it is the same however much has come.
+    fn tolerance(&self, other: &Self) -> Span {
+        Span::from_ticks((self.step.min(other.step).ticks() / 2).max(90))
+    }
 }
 
 #[derive(Debug)]
@@ -75,7 +91,8 @@ struct Member {
     last_decode: Option<EpochTime>,
     min_step: Option<Span>,
     ended: bool,
-    recent: VecDeque<Instant90>,
+    /// For audio: when the next cut is due.
+    due: Option<Instant90>,
 }
 
 /// The cuts that several members share. With one member it is that member's own.
@@ -85,15 +102,13 @@ pub struct Grid {
     lead: Lead,
     members: Vec<Member>,
     cuts: u64,
-    /// For audio: nominal time of the next cut after the last discontinuity.
-    nominal: Span,
 }
 
-/// A cut that may be chosen: the key of each member, the worst access, and whether a break lies there.
+/// The key of each member at which to cut, the worst access among them, and whether a discontinuity lies here.
 type Chosen = (Vec<Key>, Access, bool);
 
 enum Match {
-    Common { units: Vec<Key>, access: Access, breaks: bool },
+    Common(Chosen),
     Nowhere,
     Unknown,
 }
@@ -103,7 +118,7 @@ impl Grid {
     #[must_use]
     pub fn new(policy: CutPolicy, lead: Lead, members: Vec<(String, Span)>) -> Self {
         let members = members.into_iter().map(|(name, shift)| Member::new(name, shift)).collect();
-        Self { policy, lead, members, cuts: 0, nominal: policy.target }
+        Self { policy, lead, members, cuts: 0 }
     }
 
     /// Takes the next unit of a member.
@@ -132,6 +147,14 @@ impl Grid {
         self.members.iter().map(|member| member.keys.len()).sum()
     }
 
+    /// The time before which no cut of `member` will lie that is not decided yet, on its own clock.
+    #[must_use]
+    pub fn earliest(&self, member: usize) -> Option<EpochTime> {
+        let member = self.members.get(member)?;
+        let unseen = member.last_decode?.horizon();
+        Some(member.keys.front().map_or(unseen, |key| key.unit.at.min(unseen)))
+    }
+
     /// Decides the next cut if that can be done with what has come.
     ///
     /// # Errors
@@ -140,23 +163,21 @@ impl Grid {
         let chosen = if self.cuts == 0 {
             self.first()?
         } else if self.lead == Lead::Audio {
-            self.timed()
+            self.timed()?
         } else {
             self.next()?
         };
         let Some((units, access, breaks)) = chosen else {
             return Ok(None);
         };
-        let mut skipped = None;
-        for (member, key) in self.members.iter_mut().zip(&units) {
-            if let Some(key) = member.advance(*key) {
-                skipped = Some((member.name.clone(), key.unit.at.time.plus(member.shift)));
-            }
+        if let Some(refusal) = self.members.iter().zip(&units).find_map(|(member, key)| self.passed_over(member, key)) {
+            return Err(refusal);
         }
-        if let Some((name, at)) = skipped {
-            return Err(self.refuse(format!(
-                "the timeline or the parameters of {name} change at {at}, where not every rendition has a key frame"
-            )));
+        for (member, key) in self.members.iter_mut().zip(&units) {
+            member.advance(*key);
+        }
+        if self.lead == Lead::Audio {
+            self.schedule();
         }
         let first = self.cuts == 0;
         self.cuts += 1;
@@ -183,7 +204,7 @@ impl Grid {
             };
             for (member, key) in self.members.iter().zip(&units) {
                 let apart = member.shown(key).stamp().since(self.members[0].shown(reference).stamp());
-                if apart.abs() > self.tolerance() {
+                if apart.abs() > key.tolerance(reference) {
                     let reason = format!(
                         "{} starts {} {} {}",
                         member.name,
@@ -209,13 +230,21 @@ impl Grid {
             return Ok(None);
         };
         let all_ended = self.members.iter().all(|member| member.ended);
+        let several = self.members.len() > 1;
         let mut best: Option<Chosen> = None; // the last clean one within the limit
         let mut open: Option<Chosen> = None; // likewise, of any kind; else the first beyond
         let mut known_to = reference.known_for();
         for key in &reference.keys {
             let since = key.position.since(last.position);
+            if since > longest && (several || open.is_some()) {
+                break; // too late, or too late to be better
+            }
+            let known = key.known_to.map(|known| known.since(last.position));
+            if (best.is_some() && known > Some(limit)) || (open.is_some() && known > Some(longest)) {
+                break; // decided before it came, whatever its time
+            }
             let (units, access, breaks) = match self.find(key) {
-                Match::Common { units, access, breaks } => (units, access, breaks),
+                Match::Common(chosen) => chosen,
                 Match::Nowhere => continue,
                 Match::Unknown => {
                     known_to = known_to.min(Some(since));
@@ -223,6 +252,10 @@ impl Grid {
                 }
             };
             let within = since <= limit;
+            if since <= Span::ZERO && !breaks {
+                // A clock that steps back a little is no jump, but no segment can end before it begins.
+                continue;
+            }
             if breaks && (within || best.is_none()) {
                 return Ok(Some((units, access, true)));
             }
@@ -250,14 +283,12 @@ impl Grid {
         }
         if all_ended {
             let rest = self.members.iter().filter_map(Member::rest).max().unwrap_or(Span::ZERO);
-            if rest <= limit {
-                return Ok(None); // what is left is the last segment
+            if rest > limit
+                && let Some(chosen) = best.or(open)
+            {
+                return Ok(Some(chosen));
             }
-            let reach = |chosen: &Chosen| chosen.0.first().map_or(Span::ZERO, |key| key.position.since(last.position));
-            return match best.or(open) {
-                Some(chosen) if self.members.len() == 1 || reach(&chosen) <= longest => Ok(Some(chosen)),
-                _ => self.check_ends(rest).map(|()| None),
-            };
+            return self.check_ends().map(|()| None); // what is left is the last segment
         }
         let Some(known_to) = known_to else {
             return Ok(None);
@@ -269,18 +300,11 @@ impl Grid {
             self.forget_before(best.as_ref().or(open.as_ref()), limit);
             return Ok(None);
         }
-        if let Some(chosen) = open {
-            let since = chosen.0.first().map_or(Span::ZERO, |key: &Key| key.position.since(last.position));
-            if since <= longest || self.members.len() == 1 {
-                return Ok(Some(chosen));
-            }
-        }
-        if self.members.len() == 1 {
-            return Ok(None); // a single rendition with long GOPs waits for its next key frame
+        if open.is_some() || !several {
+            return Ok(open); // a single rendition with long GOPs waits for its next key frame
         }
         if let Some(ended) = self.members.iter().find(|member| member.ended) {
-            let reason = format!("{} ends before the others do", ended.name);
-            return Err(self.refuse(reason));
+            return Err(self.refuse(format!("{} ends before the others do", ended.name)));
         }
         let after = last.unit.at.time.plus(reference.shift);
         Err(self.refuse(format!("after {after} no key frame is common to all within {longest}, 1.5 times the target")))
@@ -301,36 +325,111 @@ impl Grid {
         }
     }
 
-    /// After the last cut: members may not end further apart than one target duration (spec MVP-014).
-    fn check_ends(&self, rest: Span) -> Result<(), LadderError> {
-        let shortest = self.members.iter().filter_map(Member::rest).min().unwrap_or(rest);
-        if self.members.len() > 1 && rest.minus(shortest) > self.policy.target {
-            let short = self.members.iter().min_by_key(|member| member.rest());
-            let name = short.map_or("", |member| member.name.as_str());
-            return Err(self.refuse(format!("{name} ends {} before the longest rendition does", rest.minus(shortest))));
+    /// After the last cut: members may not end further apart than one target duration (spec MVP-014), and nothing may
+    /// be left that needs a cut.
+    fn check_ends(&self) -> Result<(), LadderError> {
+        if let Some(refusal) = self.members.iter().find_map(|member| self.passed_over_by_end(member)) {
+            return Err(refusal);
         }
-        if self.members.len() > 1 && rest > self.policy.longest {
-            return Err(self.refuse(format!("the last {rest} have no common key frame")));
+        let rests = self.members.iter().filter_map(|member| Some((member.rest()?, &member.name)));
+        let (Some((longest, _)), Some((shortest, name))) = (rests.clone().max(), rests.min()) else {
+            return Ok(());
+        };
+        let apart = longest.minus(shortest);
+        if self.members.len() > 1 && longest > self.policy.limit() && apart > self.policy.target {
+            return Err(self.refuse(format!("{name} ends {apart} before the longest rendition does")));
+        }
+        if self.members.len() > 1 && longest > self.policy.longest {
+            return Err(self.refuse(format!("the last {longest} have no common key frame")));
         }
         Ok(())
     }
 
-    /// The next cut of audio: each member's first unit at or after the nominal time, or at a break.
-    fn timed(&mut self) -> Option<Chosen> {
+    fn passed_over(&self, member: &Member, cut: &Key) -> Option<LadderError> {
+        self.refuse_break(member, member.keys.iter().take_while(|key| key.unit.offset < cut.unit.offset))
+    }
+
+    fn passed_over_by_end(&self, member: &Member) -> Option<LadderError> {
+        self.refuse_break(member, member.keys.iter())
+    }
+
+    /// The refusal of a break among `keys`, which no segment may hold.
+    fn refuse_break<'a>(&self, member: &Member, mut keys: impl Iterator<Item = &'a Key>) -> Option<LadderError> {
+        let key = keys.find(|key| key.unit.breaks)?;
+        let (name, at) = (&member.name, member.shown(key));
+        Some(self.refuse(format!(
+            "the timeline or the parameters of {name} change at {at}, where not every rendition has a key frame"
+        )))
+    }
+
+    /// The next cut of audio: each member's first unit at or after the time that is due, or at a break.
+    fn timed(&self) -> Result<Option<Chosen>, LadderError> {
         let mut units = Vec::with_capacity(self.members.len());
-        let mut breaks = false;
         for member in &self.members {
-            let last = member.last?;
-            let from = last.position.plus(self.nominal);
-            let key = member.keys.iter().find(|key| key.unit.breaks || key.position >= from)?;
-            breaks |= key.unit.breaks;
-            units.push(*key);
+            let Some(due) = member.due else {
+                return Ok(None);
+            };
+            match member.keys.iter().find(|key| key.unit.breaks || key.position >= due) {
+                Some(key) => units.push((*key, due)),
+                None => return self.ran_out(member).map(|()| None),
+            }
         }
-        let first = units.first()?;
-        let moved = first.position.since(self.members.first()?.last?.position);
-        // Nominal times do not drift with the length of PES packets, except where a break starts anew.
-        self.nominal = if breaks { self.policy.target } else { self.nominal.minus(moved).plus(self.policy.target) };
-        Some((units, Access::Clean, breaks))
+        // Where one breaks, all are cut: at their own break if it is near, else at the same time.
+        let breaking = units.iter().filter(|(key, _)| key.unit.breaks).map(|(key, due)| key.position.since(*due)).min();
+        if let Some(at) = breaking {
+            let near = at.plus(limits::SHIFT_NEAR);
+            for (member, (unit, due)) in self.members.iter().zip(&mut units) {
+                let time = |key: &Key| key.position.since(*due);
+                let unknown = !member.ended && member.frontier.is_none_or(|frontier| frontier.since(*due) <= near);
+                if unknown && !(unit.unit.breaks && time(unit) <= near) {
+                    return Ok(None);
+                }
+                let own = member.keys.iter().find(|key| key.unit.breaks && time(key) <= near);
+                match own.or_else(|| member.keys.iter().find(|key| time(key) >= at)) {
+                    Some(key) => *unit = *key,
+                    None => return self.ran_out(member).map(|()| None),
+                }
+            }
+        }
+        let units: Vec<Key> = units.into_iter().map(|(key, _)| key).collect();
+        Ok((!units.is_empty()).then_some((units, Access::Clean, breaking.is_some())))
+    }
+
+    /// What it means that a member of audio has no unit left at which the next cut could lie.
+    fn ran_out(&self, member: &Member) -> Result<(), LadderError> {
+        if !member.ended {
+            return Ok(());
+        }
+        if self.members.iter().all(|member| member.ended) {
+            return self.check_ends();
+        }
+        if self.members.iter().any(|other| !other.ended && other.known_for() > Some(self.policy.longest)) {
+            return Err(self.refuse(format!("{} ends before the others do", member.name)));
+        }
+        Ok(())
+    }
+
+    /// Sets when the next cut of audio is due: counted from the first cut or a break and not from the last cut, so that
+    /// members whose PES packets are of different length do not drift apart.
+    fn schedule(&mut self) {
+        let target = self.policy.target;
+        let broken = self.members.iter().filter_map(|member| {
+            let last = member.last.filter(|last| last.unit.breaks)?;
+            Some(last.position.since(member.due?))
+        });
+        let moved = broken.min().unwrap_or(Span::ZERO).plus(target);
+        for member in &mut self.members {
+            let from_now = member.last.map(|last| last.position.plus(target));
+            member.due = member.due.map(|due| due.plus(moved)).or(from_now);
+        }
+        // After a pause the times that passed in it are left out, by all members alike.
+        let passed =
+            |member: &Member| member.due.is_some_and(|due| member.last.is_some_and(|last| due <= last.position));
+        while target > Span::ZERO && self.members.iter().any(passed) {
+            for member in &mut self.members {
+                member.due = member.due.map(|due| due.plus(target));
+            }
+        }
     }
 
     fn find(&self, reference: &Key) -> Match {
@@ -338,13 +437,12 @@ impl Grid {
             return Match::Nowhere;
         };
         let shown = first.shown(reference);
-        let tolerance = self.tolerance();
         let mut units = vec![*reference];
         let (mut access, mut breaks) = (reference.unit.access, reference.unit.breaks);
         for member in self.members.iter().skip(1) {
             let near = |key: &&Key| {
                 key.unit.at.epoch == reference.unit.at.epoch
-                    && member.shown(key).stamp().since(shown.stamp()).abs() <= tolerance
+                    && member.shown(key).stamp().since(shown.stamp()).abs() <= key.tolerance(reference)
             };
             match member.keys.iter().find(near) {
                 Some(key) => {
@@ -352,25 +450,22 @@ impl Grid {
                     breaks |= key.unit.breaks;
                     units.push(*key);
                 }
-                None if member.is_past(reference.unit.at.epoch, shown, tolerance) => return Match::Nowhere,
+                None if member.is_past(reference, shown) => return Match::Nowhere,
                 None => return Match::Unknown,
             }
         }
-        Match::Common { units, access, breaks }
-    }
-
-    /// Half of the shortest picture, by which renditions may differ.
-    fn tolerance(&self) -> Span {
-        let shortest = self.members.iter().filter_map(|member| member.min_step).min();
-        Span::from_ticks(shortest.map_or(0, |step| step.ticks() / 2).max(90))
+        Match::Common((units, access, breaks))
     }
 
     fn refuse(&self, reason: String) -> LadderError {
         let mut report = String::new();
         for member in &self.members {
-            let keys: Vec<String> =
-                member.recent.iter().map(|time| format!("{:.3}", time.plus(member.shift).seconds())).collect();
-            report.push_str(&format!("  {}: key frames at {}\n", member.name, keys.join(" ")));
+            // From the last cut on: those are the ones around the trouble.
+            let keys = member.last.iter().chain(&member.keys).take(REPORTED).map(|key| member.shown(key));
+            let keys: Vec<String> = keys.map(|time| format!("{:.3}", time.seconds())).collect();
+            let keys =
+                if keys.is_empty() { "no key frames".to_owned() } else { format!("key frames at {}", keys.join(" ")) };
+            report.push_str(&format!("  {}: {keys}\n", member.name));
         }
         LadderError::NotAlignable { reason, report: report.trim_end().to_owned() }
     }
@@ -388,7 +483,7 @@ impl Member {
             last_decode: None,
             min_step: None,
             ended: false,
-            recent: VecDeque::new(),
+            due: None,
         }
     }
 
@@ -403,13 +498,10 @@ impl Member {
             self.min_step = Some(self.min_step.map_or(step, |min| min.min(step)));
         }
         self.last_decode = Some(decode);
-        self.frontier = Some(self.presentation.position(unit.decode));
+        let known_to = self.frontier;
+        self.frontier = known_to.max(Some(self.presentation.position(unit.decode)));
         if unit.access > Access::None {
-            self.keys.push_back(Key { unit, position });
-            self.recent.push_back(unit.at.time);
-            if self.recent.len() > 12 {
-                self.recent.pop_front();
-            }
+            self.keys.push_back(Key { unit, position, step: self.min_step.unwrap_or(unit.duration), known_to });
         }
     }
 
@@ -440,32 +532,27 @@ impl Member {
     }
 
     /// Whether every key up to the given moment is known.
-    fn is_past(&self, epoch: u32, shown: Instant90, tolerance: Span) -> bool {
+    fn is_past(&self, reference: &Key, shown: Instant90) -> bool {
         if self.ended {
             return true;
         }
         let Some(decode) = self.last_decode else {
             return false;
         };
-        if decode.epoch != epoch {
-            return decode.epoch > epoch;
+        if decode.epoch != reference.unit.at.epoch {
+            return decode.epoch > reference.unit.at.epoch;
         }
-        decode.time.plus(self.shift).stamp().since(shown.stamp()) > tolerance
+        decode.time.plus(self.shift).stamp().since(shown.stamp()) > reference.tolerance(reference)
     }
 
-    /// Makes `cut` the last cut; returns a break that lies before it, which no cut may pass over.
-    fn advance(&mut self, cut: Key) -> Option<Key> {
-        let mut skipped = None;
-        while let Some(key) = self.keys.front() {
-            if key.unit.offset > cut.unit.offset {
-                break;
-            }
-            if key.unit.offset < cut.unit.offset && key.unit.breaks {
-                skipped = Some(*key);
-            }
+    /// Makes `cut` the last cut.
+    fn advance(&mut self, cut: Key) {
+        while self.keys.front().is_some_and(|key| key.unit.offset <= cut.unit.offset) {
             self.keys.pop_front();
         }
         self.last = Some(cut);
-        skipped
     }
 }
+
+#[cfg(test)]
+mod tests;
