@@ -11,6 +11,8 @@ pub mod scan;
 pub mod select;
 pub mod shift;
 pub mod source;
+#[cfg(test)]
+pub(crate) mod testing;
 mod track;
 
 pub use clock::EpochTime;

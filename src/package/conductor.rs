@@ -43,6 +43,8 @@ pub struct Rendition {
     member: Option<usize>,
     track: usize,
     undecided: Option<Unit>,
+    /// For a follower: the time before which no cut will lie.
+    earliest: Option<EpochTime>,
 }
 
 impl Rendition {
@@ -106,6 +108,7 @@ impl Conductor {
                 member,
                 track,
                 undecided: None,
+                earliest: None,
             });
         }
         if align == Align::Shared {
@@ -214,11 +217,19 @@ impl Conductor {
                 rendition.cutter.finish();
             }
         }
+        let lead_shifts: Vec<Span> = (0..self.grids.len()).map(|grid| self.lead_shift(grid)).collect();
         for rendition in &mut self.renditions {
-            rendition.undecided = match rendition.member {
-                Some(member) => self.grids.get(rendition.grid).and_then(|grid| grid.first_undecided(member)),
-                None => self.grids.get(rendition.grid).and_then(|grid| grid.first_undecided(0)),
-            };
+            let grid = self.grids.get(rendition.grid);
+            match rendition.member {
+                Some(member) => rendition.undecided = grid.and_then(|grid| grid.first_undecided(member)),
+                None => {
+                    let by = lead_shifts.get(rendition.grid).copied().unwrap_or_default();
+                    let by = by.minus(rendition.plan.shift);
+                    rendition.earliest = grid
+                        .and_then(|grid| grid.earliest(0))
+                        .map(|at| EpochTime { epoch: at.epoch, time: at.time.plus(by) });
+                }
+            }
         }
         Ok(consumed)
     }
@@ -232,6 +243,12 @@ impl Conductor {
         }
         let what = "too many PES packets without a place to cut".to_owned();
         Err(LadderError::Limit { what, limit: limits::HELD_MARKS as u64 }.into())
+    }
+
+    /// The shift of the rendition whose clock a grid's followers are cut by.
+    fn lead_shift(&self, grid: usize) -> Span {
+        let leader = self.renditions.iter().find(|rendition| rendition.grid == grid && rendition.member == Some(0));
+        leader.map_or(Span::ZERO, |rendition| rendition.plan.shift)
     }
 
     fn decide(&mut self) -> Result<(), PackageError> {
@@ -280,7 +297,11 @@ impl Conductor {
         let Some(scan) = self.scans.get(rendition.plan.input) else {
             return 0;
         };
-        rendition.cutter.settled(rendition.undecided.as_ref(), scan.scanner.reported_up_to())
+        let reported = scan.scanner.reported_up_to();
+        match rendition.member {
+            Some(_) => rendition.cutter.settled(rendition.undecided.as_ref(), reported),
+            None => rendition.cutter.settled_before(rendition.earliest, reported),
+        }
     }
 
     /// Warnings that the whole of a rendition allows: what a person should know and no player needs.

@@ -12,6 +12,7 @@ use crate::limits;
 use crate::time::{Instant90, Span};
 use crate::ts::Pid;
 
+use super::boundary::{Boundary, From, Pes, Stream};
 use super::preamble::{Counters, Preamble};
 use super::window::{Keep, Segment, Window};
 
@@ -27,52 +28,12 @@ pub enum CutAt {
     },
 }
 
+/// A cut by time that the main stream has not reached.
 #[derive(Debug, Clone, Copy)]
-struct Pes {
-    offset: u64,
-    at: Option<EpochTime>,
-    /// For the main stream: when it is presented.
-    position: Option<Instant90>,
-}
-
-#[derive(Debug)]
-struct Stream {
-    pid: Pid,
-    keep: Keep,
-    /// Whether the PMT still lists it.
-    listed: bool,
-    /// Whether it has been in no segment yet: then its first one takes everything of it.
-    fresh: bool,
-    pending: VecDeque<Pes>,
-}
-
-#[derive(Debug)]
-struct Boundary {
-    preamble: Arc<Preamble>,
-    counters: Counters,
-    /// Offset by which streams are cut that cannot be cut by time.
-    offset: u64,
-    from: From,
-    discontinuity: bool,
+struct TimeCut {
+    at: EpochTime,
     access: Access,
-    /// When it is presented; for a follower, once its main stream is resolved.
-    position: Option<Instant90>,
-    /// Where the audio beside the main stream begins.
-    audio_at: Option<EpochTime>,
-    /// Where the main stream's clock stood when the cut was made, for giving up on streams that lag.
-    made_at: Option<Instant90>,
-    starts: Vec<(Pid, Option<u64>)>,
-}
-
-/// The first moment that belongs to the new segment.
-#[derive(Debug, Clone, Copy)]
-enum From {
-    /// The beginning of the input.
-    Beginning,
-    /// All of a new epoch.
-    Epoch(u32),
-    /// A time within an epoch.
-    Time(EpochTime),
+    discontinuity: bool,
 }
 
 /// Cuts one rendition.
@@ -88,9 +49,18 @@ pub struct Cutter {
     preamble: Arc<Preamble>,
     counters: Counters,
     boundaries: VecDeque<Boundary>,
+    time_cuts: VecDeque<TimeCut>,
+    /// Whether it is cut by time, as a follower.
+    follows: bool,
     next_index: u64,
     epoch: u32,
     presentation: Presentation,
+    /// Units and PES packets so far.
+    reported: u64,
+    /// The main stream's units from the last cut on.
+    units: VecDeque<Pes>,
+    /// The first unit of each epoch: (epoch, its order).
+    epochs: VecDeque<(u32, u64)>,
     now: Option<(EpochTime, Instant90)>,
     now_offset: u64,
     side_end: Option<EpochTime>,
@@ -114,9 +84,14 @@ impl Cutter {
             preamble: Arc::new(Preamble::new(selection, 0)),
             counters: Counters::default(),
             boundaries: VecDeque::new(),
+            time_cuts: VecDeque::new(),
+            follows: false,
             next_index: 0,
             epoch: 0,
             presentation: Presentation::default(),
+            reported: 0,
+            units: VecDeque::new(),
+            epochs: VecDeque::new(),
             now: None,
             now_offset: 0,
             side_end: None,
@@ -144,7 +119,7 @@ impl Cutter {
 
     fn add(&mut self, pid: Pid, keep: Keep) {
         if self.streams.iter().all(|stream| stream.pid != pid) {
-            self.streams.push(Stream { pid, keep, listed: false, fresh: true, pending: VecDeque::new() });
+            self.streams.push(Stream { pid, keep, listed: false, fresh: true, floor: 0, pending: VecDeque::new() });
         }
     }
 
@@ -176,9 +151,18 @@ impl Cutter {
         let decode = EpochTime { epoch: unit.at.epoch, time: unit.decode };
         self.now = Some((decode, self.presentation.position(unit.decode)));
         self.now_offset = unit.offset;
+        let pes = Pes { order: self.reported, offset: unit.offset, at: Some(unit.at), position: Some(position) };
+        self.reported += 1;
+        if self.epochs.back().is_none_or(|last| last.0 != unit.at.epoch) {
+            self.epochs.push_back((unit.at.epoch, pes.order));
+        }
+        for boundary in &mut self.boundaries {
+            boundary.late = boundary.late.or(pes.late_for(boundary.position));
+        }
+        self.units.push_back(pes);
         let main = self.scanned_main;
         if let Some(stream) = self.streams.iter_mut().find(|stream| stream.pid == main) {
-            stream.pending.push_back(Pes { offset: unit.offset, at: Some(unit.at), position: Some(position) });
+            stream.pending.push_back(pes);
         }
         self.resolve();
     }
@@ -194,11 +178,17 @@ impl Cutter {
         if let Some(at) = at
             && self.preamble.selection().stream(pid).is_some_and(|stream| stream.role == Role::Audio)
         {
-            self.side_end = Some(self.side_end.map_or(at, |end| end.max(at)));
+            self.side_end = Some(at);
             self.first_side.get_or_insert(at);
         }
-        if let Some(stream) = self.streams.iter_mut().find(|stream| stream.pid == pid) {
-            stream.pending.push_back(Pes { offset, at, position: None });
+        let order = self.reported;
+        self.reported += 1;
+        let unchanging = self.changes.is_empty();
+        if let Some(stream) = self.streams.iter_mut().find(|stream| stream.pid == pid)
+            && offset >= stream.floor
+            && !(stream.keep == Keep::Clock && unchanging)
+        {
+            stream.pending.push_back(Pes { order, offset, at, position: None });
         }
         self.resolve();
     }
@@ -216,38 +206,57 @@ impl Cutter {
 
     /// Begins a new segment.
     pub fn cut(&mut self, at: CutAt, access: Access, discontinuity: bool) {
-        let first = self.next_index == 0 && self.boundaries.is_empty();
-        self.apply_changes(match at {
-            CutAt::Unit(unit) => unit.offset,
-            CutAt::Time { .. } => self.now_offset,
-        });
-        let (epoch, offset, from, position) = match at {
+        match at {
             CutAt::Unit(unit) => {
-                let main = self.main;
-                let known = self.streams.iter().find(|stream| stream.pid == main);
-                let pes = known.and_then(|stream| stream.pending.iter().find(|pes| pes.offset == unit.offset));
-                (unit.at.epoch, unit.offset, From::Time(unit.at), pes.and_then(|pes| pes.position))
+                let known = self.units.iter().find(|pes| pes.offset == unit.offset).copied();
+                let position = self.presentation.position(unit.at.time);
+                let unknown =
+                    Pes { order: self.reported, offset: unit.offset, at: Some(unit.at), position: Some(position) };
+                self.begin(&known.unwrap_or(unknown), TimeCut { at: unit.at, access, discontinuity });
             }
-            CutAt::Time { at } => (at.epoch, self.now_offset, From::Time(at), None),
-        };
-        let from = if first {
+            CutAt::Time { at } => {
+                self.follows = true;
+                self.time_cuts.push_back(TimeCut { at, access, discontinuity });
+            }
+        }
+        self.resolve();
+    }
+
+    /// Whether the next boundary is the first.
+    fn is_first(&self) -> bool {
+        self.next_index == 0 && self.boundaries.is_empty()
+    }
+
+    /// Where the segment that `at` begins takes its first PES packets from.
+    fn from(&self, at: EpochTime) -> From {
+        if self.is_first() {
             From::Beginning
-        } else if epoch > self.epoch {
-            From::Epoch(epoch)
+        } else if at.epoch > self.epoch {
+            From::Epoch(at.epoch)
         } else {
-            from
-        };
-        self.epoch = epoch;
+            From::Time(at)
+        }
+    }
+
+    /// Begins a new segment at `unit` of the main stream.
+    fn begin(&mut self, unit: &Pes, cut: TimeCut) {
+        let first = self.is_first();
+        let from = self.from(cut.at);
+        self.apply_changes(unit.offset);
+        self.epoch = cut.at.epoch;
+        // A clock that comes alone begins with the first stream that is clocked by it.
+        let before = self.streams.iter().filter(|stream| first && stream.listed).flat_map(|stream| &stream.pending);
+        let clock = before.filter(|pes| pes.order < unit.order).map(|pes| pes.offset).chain([unit.offset]).min();
         let mut starts = Vec::with_capacity(self.streams.len());
         for stream in &self.streams {
-            if stream.fresh && !stream.listed {
-                continue; // announced behind this cut
+            let waited_for = self.boundaries.iter().any(|boundary| boundary.has(stream.pid));
+            if stream.fresh && !stream.listed && !waited_for {
+                continue; // announced behind this cut, or gone
             }
-            let by_unit = matches!(at, CutAt::Unit(_)) && stream.pid == self.main;
-            let start = if by_unit || !stream.listed {
-                Some(offset)
+            let start = if stream.pid == self.main || !stream.listed {
+                Some(unit.offset)
             } else if stream.keep == Keep::Clock {
-                Some(if first { 0 } else { offset })
+                clock
             } else {
                 None
             };
@@ -255,55 +264,65 @@ impl Cutter {
         }
         let counters = self.counters;
         self.counters = self.preamble.advance(counters);
+        while self.units.front().is_some_and(|pes| pes.order < unit.order) {
+            self.units.pop_front();
+        }
+        let position = unit.position.unwrap_or(Instant90::from_ticks(0));
         self.boundaries.push_back(Boundary {
             preamble: Arc::clone(&self.preamble),
             counters,
-            offset,
+            offset: unit.offset,
+            epoch: cut.at.epoch,
             from,
-            discontinuity,
-            access,
+            discontinuity: cut.discontinuity,
+            access: cut.access,
             position,
             audio_at: None,
-            made_at: self.now.map(|now| now.1),
+            late: self.units.iter().find_map(|pes| pes.late_for(position)),
             starts,
         });
-        self.resolve();
     }
 
     fn resolve(&mut self) {
-        let main = self.main;
-        let now = self.now;
+        while let Some(cut) = self.time_cuts.front().copied() {
+            let from = self.from(cut.at);
+            let reached = self.units.iter().find(|unit| match (from, unit.at) {
+                (From::Beginning, _) => true,
+                (From::Epoch(epoch), Some(at)) => at.epoch >= epoch,
+                (From::Time(from), Some(at)) => at >= from,
+                (_, None) => false,
+            });
+            let Some(unit) = reached.copied() else {
+                break;
+            };
+            self.time_cuts.pop_front();
+            self.begin(&unit, cut);
+        }
         for stream in &mut self.streams {
             for boundary in &mut self.boundaries {
+                let carried = boundary.preamble.selection().stream(stream.pid).is_some();
                 let Some((_, start)) = boundary.starts.iter_mut().find(|start| start.0 == stream.pid) else {
                     continue;
                 };
-                if let Some(start) = *start {
-                    while stream.pending.front().is_some_and(|pes| pes.offset < start) {
-                        stream.pending.pop_front();
-                    }
-                    stream.fresh = false;
-                    continue;
-                }
                 let from = if stream.fresh { From::Beginning } else { boundary.from };
-                let late = match (now, boundary.made_at) {
-                    (Some(now), Some(made_at)) => now.1.since(made_at) > limits::STREAM_SKEW,
-                    _ => false,
+                let offset = match *start {
+                    Some(offset) => offset,
+                    None => match stream.first_from(from, boundary.offset, boundary.late, &self.epochs) {
+                        Some((offset, at)) => {
+                            *start = Some(offset.max(stream.floor));
+                            let audio = boundary.preamble.selection().role(Role::Audio);
+                            if audio.is_some_and(|audio| audio.pid == stream.pid) {
+                                boundary.audio_at = at;
+                            }
+                            offset
+                        }
+                        None => break,
+                    },
                 };
-                let Some(found) = stream.first_from(from, now.map(|now| now.0), boundary.offset, late) else {
-                    if late {
-                        *start = Some(self.now_offset);
-                        stream.fresh = false;
-                        continue;
-                    }
-                    break;
-                };
-                *start = Some(found.offset);
-                stream.fresh = false;
-                if stream.pid == main {
-                    boundary.position = found.position;
-                } else if boundary.preamble.selection().role(Role::Audio).is_some_and(|audio| audio.pid == stream.pid) {
-                    boundary.audio_at = found.at;
+                stream.floor = stream.floor.max(offset);
+                stream.fresh = !carried && stream.keep == Keep::Packets;
+                while stream.pending.front().is_some_and(|pes| pes.offset < offset) {
+                    stream.pending.pop_front();
                 }
             }
         }
@@ -313,7 +332,8 @@ impl Cutter {
     #[must_use]
     pub fn held(&self) -> usize {
         let pending = self.streams.iter().map(|stream| stream.pending.len()).sum::<usize>();
-        pending + self.boundaries.len() + self.lost.len() + self.patches.len()
+        let cuts = self.units.len() + self.boundaries.len() + self.time_cuts.len();
+        pending + cuts + self.lost.len() + self.patches.len()
     }
 
     /// Takes the segments that are complete.
@@ -339,13 +359,19 @@ impl Cutter {
     }
 
     /// The offset below which it is known of every packet whether it belongs to the open segment. `undecided` is the
-    /// first unit that may still become a cut.
+    /// first unit that may still become a cut. Everything below `reported` has been reported.
     pub fn settled(&mut self, undecided: Option<&Unit>, reported: u64) -> u64 {
-        let frontier = self.now.map(|now| now.0);
-        let earliest = match (undecided.map(|unit| unit.at), frontier) {
-            (Some(key), Some(now)) => Some(key.min(now)),
-            (key, now) => key.or(now),
-        };
+        let earliest = [undecided.map(|unit| unit.at), self.now.map(|now| now.0.horizon())].into_iter().flatten().min();
+        self.settle(earliest, undecided, reported)
+    }
+
+    /// The same for a rendition that is cut by time: no cut that comes is before `earliest`, if that is known.
+    pub fn settled_before(&mut self, earliest: Option<EpochTime>, reported: u64) -> u64 {
+        let cut = self.time_cuts.front().map(|cut| cut.at);
+        self.settle(earliest.map(|earliest| cut.map_or(earliest, |cut| cut.min(earliest))), None, reported)
+    }
+
+    fn settle(&mut self, earliest: Option<EpochTime>, undecided: Option<&Unit>, reported: u64) -> u64 {
         let next = self.boundaries.get(1);
         let mut settled = reported;
         if next.is_none()
@@ -354,26 +380,32 @@ impl Cutter {
             settled = settled.min(unit.offset);
         }
         let known = |pid: Pid| next.is_some_and(|boundary| boundary.start(pid).is_some());
-        let main = self.main;
+        let surely = |pes: &Pes| match (pes.at, earliest) {
+            (Some(at), Some(earliest)) => at < earliest,
+            (None, _) => true,
+            _ => false,
+        };
+        if self.follows && next.is_none() {
+            // No cut may go back behind what is settled, even if the leader's clock does.
+            while self.units.front().is_some_and(surely) {
+                self.units.pop_front();
+            }
+        }
         for stream in &mut self.streams {
-            if known(stream.pid) {
+            if known(stream.pid) || (stream.fresh && !stream.listed) {
                 continue;
             }
-            if next.is_none() {
-                let surely = |pes: &Pes| match (pes.at, earliest) {
-                    (Some(at), Some(earliest)) => at < earliest,
-                    (None, _) => true,
-                    _ => false,
-                };
-                // A main stream that is cut by unit is settled by the undecided unit alone.
-                let by_unit = stream.pid == main && undecided.is_none_or(|unit| unit.offset > self.now_offset);
-                while stream.pending.front().is_some_and(|pes| surely(pes) || (by_unit && pes.offset < self.now_offset))
-                {
+            // A main stream that is cut by unit is settled by the undecided unit alone.
+            let by_unit = stream.pid == self.main && next.is_none() && !self.follows;
+            if next.is_none() && !stream.fresh {
+                let passed = by_unit && undecided.is_none_or(|unit| unit.offset > self.now_offset);
+                let passed = |pes: &Pes| passed && pes.offset < self.now_offset;
+                while stream.pending.front().is_some_and(|pes| surely(pes) || passed(pes)) {
                     stream.pending.pop_front();
                 }
             }
             if let Some(pes) = stream.pending.front()
-                && !(stream.pid == main && next.is_none())
+                && !by_unit
             {
                 settled = settled.min(pes.offset);
             }
@@ -403,12 +435,11 @@ impl Cutter {
     /// Says that nothing more will come.
     pub fn finish(&mut self) {
         self.resolve();
+        // Where the main stream ended before a cut, no segment begins.
+        self.time_cuts.clear();
         for boundary in &mut self.boundaries {
             for (_, start) in &mut boundary.starts {
                 start.get_or_insert(u64::MAX);
-            }
-            if boundary.position.is_none() {
-                boundary.position = self.presentation.end();
             }
         }
         if let Some(side) = self.side_end
@@ -433,12 +464,17 @@ impl Cutter {
     fn pop(&mut self) -> Option<Segment> {
         let first = self.boundaries.pop_front()?;
         let mut segment = self.describe(&first, self.boundaries.front());
-        let range = segment.range();
+        let mut range = segment.range();
+        // A writer may have begun at a window that has turned out to be empty.
+        range.start = segment.windows.iter().map(|window| window.start).fold(range.start, u64::min);
         segment.lost =
             self.lost.iter().filter(|lost| lost.start < range.end && lost.end > range.start).cloned().collect();
         segment.patches = self.patches.iter().filter(|patch| range.contains(&patch.0)).copied().collect();
         self.next_index += 1;
         let from = self.needed_from(0).unwrap_or(range.start);
+        while self.epochs.get(1).is_some_and(|next| next.0 <= first.epoch) {
+            self.epochs.pop_front();
+        }
         while self.lost.front().is_some_and(|lost| lost.end <= from) {
             self.lost.pop_front();
         }
@@ -462,14 +498,8 @@ impl Cutter {
             let end = next.and_then(|next| next.start(*pid)).unwrap_or(u64::MAX);
             windows.push(Window { pid: *pid, start: start.unwrap_or(u64::MAX), end, keep });
         }
-        let end = match next {
-            Some(next) => next.position,
-            None => self.presentation.end(),
-        };
-        let duration = match (first.position, end) {
-            (Some(start), Some(end)) => end.since(start),
-            _ => Span::ZERO,
-        };
+        let end = next.map(|next| next.position).or(self.presentation.end());
+        let duration = end.map_or(Span::ZERO, |end| end.since(first.position)).max(Span::ZERO);
         let audio_lag = match (first.from, first.audio_at) {
             (From::Time(cut), Some(audio)) if cut.epoch == audio.epoch => Some(audio.time.since(cut.time)),
             _ => None,
@@ -496,37 +526,5 @@ fn carried(selection: &Selection) -> impl Iterator<Item = (Pid, Keep)> {
     selection.streams.iter().map(|stream| (stream.pid, Keep::Packets)).chain(clock)
 }
 
-impl Stream {
-    /// The first PES packet that belongs to what begins at `from`. Those before it are dropped.
-    fn first_from(&mut self, from: From, now: Option<EpochTime>, offset: u64, late: bool) -> Option<Pes> {
-        while let Some(pes) = self.pending.front() {
-            let belongs = match (from, pes.at) {
-                _ if late => pes.offset >= offset,
-                (From::Beginning, _) => true,
-                (_, None) => false,
-                (From::Epoch(epoch), Some(at)) if at.epoch <= epoch => at.epoch == epoch,
-                (From::Time(from), Some(at)) if at.epoch <= from.epoch => at >= from,
-                // It jumped before the main stream did: that must be confirmed first.
-                (_, Some(at)) => match now {
-                    Some(now) if now.epoch >= at.epoch => true,
-                    _ => return None,
-                },
-            };
-            if belongs {
-                return Some(*pes);
-            }
-            self.pending.pop_front();
-        }
-        None
-    }
-}
-
-impl Boundary {
-    fn resolved(&self) -> bool {
-        self.starts.iter().all(|start| start.1.is_some())
-    }
-
-    fn start(&self, pid: Pid) -> Option<u64> {
-        self.starts.iter().find(|start| start.0 == pid).and_then(|start| start.1)
-    }
-}
+#[cfg(test)]
+mod tests;
