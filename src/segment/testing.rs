@@ -6,7 +6,7 @@ use crate::ladder::{CutPolicy, EpochTime, Event, Grid, Lead, Role, Scanner, Sele
 use crate::time::Span;
 use crate::ts::{Packet, Pid};
 
-use super::{Assembler, CutAt, Cutter, Keep, Segment, Taken};
+use super::{Assembler, CutAt, Cutter, Segment, Taken};
 
 /// What came of an input.
 #[derive(Debug, Default, PartialEq)]
@@ -304,14 +304,5 @@ impl Run<'_> {
         let mut sink = Sink(Vec::new());
         let _ = crate::ts::Framer::new().push(self.bytes, 0, crate::ts::EndOfInput::Reached, &mut sink);
         sink.0
-    }
-
-    /// The windows of one PID, segment by segment, as numbers of packets.
-    pub fn windows(&self, rendition: usize, pid: Pid) -> Vec<Option<(u64, u64, Keep)>> {
-        let of = |segment: &Segment| {
-            let window = segment.windows.iter().find(|window| window.pid == pid)?;
-            Some((window.start / 188, if window.end == u64::MAX { u64::MAX } else { window.end / 188 }, window.keep))
-        };
-        self.segments(rendition).iter().map(of).collect()
     }
 }

@@ -17,10 +17,10 @@ pub struct Mount(PathBuf);
 impl Mount {
     /// Mounts a tmpfs at `at`, which is there.
     pub fn tmpfs(at: &Path, options: &str) -> Self {
-        Self::mount(at, &["-t", "tmpfs", "-o", options, "tmpfs", path_text(at)])
+        Self::mounted(at, &["-t", "tmpfs", "-o", options, "tmpfs", path_text(at)])
     }
 
-    fn mount(at: &Path, arguments: &[&str]) -> Self {
+    fn mounted(at: &Path, arguments: &[&str]) -> Self {
         let run = tool("mount", arguments);
         assert!(
             run.code == Some(0),
