@@ -11,6 +11,7 @@ macro_rules! check {
     };
 }
 
+mod architecture;
 mod cipher;
 mod common;
 mod crash;
