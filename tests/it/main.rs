@@ -27,6 +27,7 @@ mod package;
 mod pages;
 mod permissions;
 mod playlists;
+mod publish;
 mod refusals;
 mod segments;
 #[cfg(feature = "server")]
