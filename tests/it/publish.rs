@@ -33,6 +33,9 @@ fn to<'a>(dest: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     arguments
 }
 
+/// Something that is done to a file or folder.
+type Deed = fn(&Path);
+
 fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let started = Instant::now();
     while !holds() {
@@ -131,7 +134,7 @@ fn tree_without_pipe(folder: &Path) -> super::disk::Tree {
 
 #[test]
 fn only_a_package_and_nothing_else_is_replaced() {
-    let spoil: [(&str, fn(&Path)); 6] = [
+    let spoil: [(&str, Deed); 6] = [
         ("a file more", |out| fs::write(out.join("notes.txt"), "mine").expect("a file")),
         ("a segment more", |out| fs::write(out.join("108p/99999.ts"), "mine").expect("a file")),
         ("a folder more", |out| fs::create_dir(out.join("240p")).expect("a folder")),
@@ -210,7 +213,7 @@ fn what_happens_to_dest_meanwhile() {
     ground.save();
     let parent = ground.world.folder.join("parent");
     let staging = parent.join(".out.keyrung-staging/108p/00000.ts");
-    let happens: [(&str, fn(&Path), &[i32]); 4] = [
+    let happens: [(&str, Deed, &[i32]); 4] = [
         ("the parent is removed", |parent| fs::remove_dir_all(parent).expect("it goes"), &[5]),
         (
             "the parent is renamed",
@@ -344,7 +347,7 @@ fn of_runs_at_once_on_one_content_one_wins() {
 
 #[test]
 fn an_input_that_changes_is_noticed() {
-    let changes: [(&str, fn(&Path)); 5] = [
+    let changes: [(&str, Deed); 5] = [
         ("appended to", |path| {
             File::options().append(true).open(path).expect("the input").write_all(&[0x47; 188]).expect("written");
         }),

@@ -17,14 +17,10 @@ pub struct Mount(PathBuf);
 impl Mount {
     /// Mounts a tmpfs at `at`, which is there.
     pub fn tmpfs(at: &Path, options: &str) -> Self {
-        Self::mounted(at, &["-t", "tmpfs", "-o", options, "tmpfs", path_text(at)])
-    }
-
-    fn mounted(at: &Path, arguments: &[&str]) -> Self {
-        let run = tool("mount", arguments);
+        let run = tool("mount", &["-t", "tmpfs", "-o", options, "tmpfs", path_text(at)]);
         assert!(
             run.code == Some(0),
-            "mount {arguments:?}: {}hint: the tests mount file systems: run them as root, in a container with CAP_SYS_ADMIN",
+            "mount: {}hint: the tests mount file systems: run them as root, in a container with CAP_SYS_ADMIN",
             run.stderr
         );
         Self(at.to_path_buf())
