@@ -92,7 +92,6 @@ fn destinations_that_are_refused() {
     let _mount = Mount::tmpfs(&folder.join("mounted"), "size=1m");
     let here = folder.canonicalize().expect("a folder");
     let inner = format!("../{}", here.file_name().expect("a name").to_string_lossy());
-    // Makes the home.
     ground.world.run(&to("first", &[])).expect(0).expect("a package");
     fs::remove_dir_all(folder.join("first")).expect("it goes");
     let before = tree_without_pipe(folder);
@@ -403,7 +402,6 @@ fn an_input_that_is_replaced_is_read_to_its_end() {
 
 fn send(child: &Child, signal: Signal) {
     let pid = Pid::from_child(child);
-    // It may have ended.
     let _ = kill_process(pid, signal);
 }
 
