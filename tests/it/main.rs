@@ -13,6 +13,7 @@ macro_rules! check {
 
 mod architecture;
 mod cipher;
+mod claims;
 mod common;
 mod crash;
 mod disk;
