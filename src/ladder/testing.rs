@@ -76,6 +76,11 @@ pub fn pmt(program: u16, version: u8, pcr: Pid, streams: &[(u8, Pid)]) -> Pmt {
     Pmt { program, version, pcr_pid: pcr, program_info: Vec::new(), streams: streams.iter().map(stream).collect() }
 }
 
+/// Video, audio and ID3 of program 1.
+pub fn usual_pmt() -> Pmt {
+    pmt(1, 0, VIDEO, &[(0x1B, VIDEO), (0x0F, AUDIO), (0x15, ID3)])
+}
+
 /// A stream whose parts are ordered by when the muxer sends them.
 #[derive(Debug, Clone, Default)]
 pub struct Movie {

@@ -97,3 +97,90 @@ impl Preamble {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ladder::select::select;
+    use crate::ladder::testing::pmt;
+    use crate::ladder::{AudioChoice, Content, Seen};
+    use crate::ts::{Continuity, Packet, PsiEvent, PsiTracker, Step};
+
+    fn selection(program: u16, pcr: u16, pids: &[u16], info: usize) -> Selection {
+        let streams: Vec<(u8, Pid)> = pids.iter().map(|pid| (0x15, Pid::masked(*pid))).collect();
+        let mut pmt = pmt(program, 0, Pid::masked(pcr), &streams);
+        for (number, stream) in pmt.streams.iter_mut().enumerate() {
+            stream.info = vec![0x80, info as u8];
+            stream.info.resize(2 + info, number as u8);
+        }
+        let codec = |number: usize| if number == 0 { crate::es::Codec::H264 } else { crate::es::Codec::Id3 };
+        let first = pmt.streams[0].pid;
+        select(
+            &pmt,
+            |entry| (Content::Carried(codec(usize::from(entry.pid != first))), Seen::Unknown),
+            &AudioChoice::First,
+        )
+        .expect("something to play")
+    }
+
+    /// Reads the tables of the packets back.
+    fn read(bytes: &[u8]) -> (Vec<(u16, Pid)>, Pmt) {
+        let (mut tracker, mut pat, mut pmt) = (PsiTracker::new(), None, None);
+        for bytes in bytes.as_chunks::<PACKET_LEN>().0 {
+            tracker.packet(0, Packet::new(bytes).expect("a packet"), &mut |event| match event {
+                PsiEvent::Pat { programs, .. } => pat = Some(programs),
+                PsiEvent::Pmt { pmt: table, .. } => pmt = Some(table),
+                PsiEvent::Fault { .. } => panic!("a fault"),
+            });
+        }
+        (pat.expect("a PAT"), pmt.expect("a PMT"))
+    }
+
+    #[test]
+    fn the_tables_read_back() {
+        let selection = selection(7, 0x100, &[0x100, 0x101], 4);
+        let preamble = Preamble::new(&selection, 33);
+        assert_eq!((preamble.len(), preamble.is_empty(), preamble.version()), (376, false, 33));
+        let (pat, pmt) = read(&preamble.packets(Counters::default()));
+        assert_eq!(pat, [(7, Pid::masked(PMT_PID))]);
+        assert_eq!((pmt.program, pmt.version, pmt.pcr_pid), (7, 1, Pid::masked(0x100)));
+        assert_eq!(pmt.streams, selection.streams.iter().map(|one| one.entry.clone()).collect::<Vec<_>>());
+        assert_eq!(pmt.streams[0].stream_type.0, 0x1B, "the true type, not the input's");
+    }
+
+    #[test]
+    fn the_pmt_takes_a_free_pid() {
+        let preamble = Preamble::new(&selection(1, 0x1002, &[0x1000, 0x1001], 0), 0);
+        assert_eq!(read(&preamble.packets(Counters::default())).0, [(1, Pid::masked(0x1003))]);
+    }
+
+    proptest! {
+        #[test]
+        fn counters_run_on_over_segments(
+            pids in proptest::collection::btree_set(0x20u16..0x1FFF, 1..9),
+            info in 0usize..90,
+            pcr in 0x20u16..0x1FFF,
+            segments in 1usize..40,
+        ) {
+            let pids: Vec<u16> = pids.into_iter().collect();
+            let selection = selection(1, pcr, &pids, info);
+            let preamble = Preamble::new(&selection, 5);
+            let (mut counters, mut pat, mut pmt) = (Counters::default(), Continuity::new(), Continuity::new());
+            for _ in 0..segments {
+                let bytes = preamble.packets(counters);
+                prop_assert_eq!(bytes.len(), preamble.len());
+                let (programs, table) = read(&bytes);
+                prop_assert_eq!(&table.streams, &selection.streams.iter().map(|one| one.entry.clone()).collect::<Vec<_>>());
+                prop_assert!(!pids.contains(&programs[0].1.value()) && programs[0].1.value() != pcr);
+                for bytes in bytes.as_chunks::<PACKET_LEN>().0 {
+                    let packet = Packet::new(bytes).expect("a packet");
+                    let step = if packet.pid() == Pid::PAT { pat.step(packet) } else { pmt.step(packet) };
+                    prop_assert_eq!(step, Step::Continues);
+                }
+                counters = preamble.advance(counters);
+            }
+        }
+    }
+}

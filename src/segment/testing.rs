@@ -6,7 +6,7 @@ use crate::ladder::{CutPolicy, EpochTime, Event, Grid, Lead, Role, Scanner, Sele
 use crate::time::Span;
 use crate::ts::{Packet, Pid};
 
-use super::{Assembler, CutAt, Cutter, Segment, Taken};
+use super::{Assembler, CutAt, Cutter, Keep, Segment, Taken};
 
 /// What came of an input.
 #[derive(Debug, Default, PartialEq)]
@@ -215,6 +215,11 @@ impl Run<'_> {
         &self.renditions[rendition].segments
     }
 
+    /// How much earlier than the main stream a rendition's audio starts.
+    pub fn side_lead(&self, rendition: usize) -> Option<Span> {
+        self.renditions[rendition].cutter.side_lead()
+    }
+
     /// Why the grid refused.
     pub fn refused(&self) -> Option<&str> {
         self.refused.as_deref()
@@ -304,5 +309,14 @@ impl Run<'_> {
         let mut sink = Sink(Vec::new());
         let _ = crate::ts::Framer::new().push(self.bytes, 0, crate::ts::EndOfInput::Reached, &mut sink);
         sink.0
+    }
+
+    /// The windows of one PID, segment by segment, as numbers of packets.
+    pub fn windows(&self, rendition: usize, pid: Pid) -> Vec<Option<(u64, u64, Keep)>> {
+        let of = |segment: &Segment| {
+            let window = segment.windows.iter().find(|window| window.pid == pid)?;
+            Some((window.start / 188, if window.end == u64::MAX { u64::MAX } else { window.end / 188 }, window.keep))
+        };
+        self.segments(rendition).iter().map(of).collect()
     }
 }
