@@ -176,4 +176,91 @@ mod tests {
         }
         assert_eq!(audio.place(stamp(59.0), &mut program).epoch, 0);
     }
+
+    #[test]
+    fn one_stray_stamp_of_the_audio_is_no_jump() {
+        for stray in [5000.0, 0.0] {
+            let mut program = ProgramClock::default();
+            let mut audio = SideClock::default();
+            for tenth in 0..300 {
+                let time = 1000.0 + f64::from(tenth) / 10.0;
+                assert_eq!(program.step(stamp(time)).1, Step::Smooth);
+                let at = audio.place(stamp(if tenth == 20 { stray } else { time }), &mut program);
+                if tenth != 20 {
+                    assert_eq!(at.epoch, 0, "at {time}, behind {stray}");
+                    assert_eq!(at.time, program.now().expect("runs").time);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_limits_of_a_jump() {
+        for (to, expected) in [
+            (110.0, Step::Smooth),
+            (110.01, Step::Jump),
+            (99.5, Step::Smooth),
+            (99.49, Step::Jump),
+            (100.0, Step::Smooth),
+        ] {
+            let mut program = ProgramClock::default();
+            program.step(stamp(100.0));
+            let (at, step) = program.step(stamp(to));
+            assert_eq!((step, at.epoch), (expected, u32::from(expected == Step::Jump)), "to {to}");
+            assert_eq!(program.now(), Some(at));
+        }
+    }
+
+    #[test]
+    fn time_goes_on_over_several_wraps() {
+        let mut program = ProgramClock::default();
+        let mut audio = SideClock::default();
+        let step = 9 * 90_000;
+        for number in 0..40_000u64 {
+            let (at, step_taken) = program.step(Stamp::wrapping(number * step));
+            assert_eq!((step_taken, at.time.ticks()), (Step::Smooth, (number * step) as i64));
+            let beside = audio.place(Stamp::wrapping(number * step + 100), &mut program);
+            assert_eq!(beside.time.ticks(), (number * step) as i64 + 100);
+        }
+    }
+
+    #[test]
+    fn audio_that_jumps_alone_and_stays_is_on_its_own() {
+        let mut program = ProgramClock::default();
+        let mut audio = SideClock::default();
+        program.step(stamp(10.0));
+        audio.place(stamp(10.0), &mut program);
+        for second in 11..20 {
+            program.step(stamp(f64::from(second)));
+            assert_eq!(audio.place(stamp(f64::from(second) + 5000.0), &mut program).epoch, 1);
+        }
+        // When the video follows, they are together again.
+        assert_eq!(program.step(stamp(5020.0)).0.epoch, 1);
+        let at = audio.place(stamp(5020.1), &mut program);
+        assert_eq!(at.time.since(program.now().expect("runs").time), Span::from_seconds(0.1));
+    }
+
+    #[test]
+    fn audio_that_waits_for_the_end_of_its_epoch_follows() {
+        let mut program = ProgramClock::default();
+        let mut audio = SideClock::default();
+        program.step(stamp(100.0));
+        audio.place(stamp(100.0), &mut program);
+        program.step(stamp(500.0));
+        assert_eq!(audio.place(stamp(100.5), &mut program).epoch, 0);
+        assert_eq!(audio.place(stamp(499.0), &mut program).epoch, 1);
+        // Twice in a row, before it had come at all.
+        let mut late = SideClock::default();
+        program.step(stamp(1.0));
+        let at = late.place(stamp(0.9), &mut program);
+        assert_eq!(at.epoch, 2);
+        assert_eq!(at.time.since(program.now().expect("runs").time), Span::from_seconds(-0.1));
+    }
+
+    #[test]
+    fn the_horizon_is_as_far_back_as_no_jump() {
+        let mut program = ProgramClock::default();
+        let now = program.step(stamp(10.0)).0;
+        assert_eq!(now.horizon().time, program.step(stamp(9.5)).0.time);
+    }
 }

@@ -219,6 +219,9 @@ impl State {
                 self.slot(scrambled.pid);
             }
         }
+        for slot in self.slots.iter_mut().filter(|slot| slot.clock_only) {
+            slot.head.open = false; // what it began will not go on
+        }
     }
 
     /// The slot of `pid`, and the route to it. A new one counts packets and no more.
@@ -456,3 +459,6 @@ impl Slot {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

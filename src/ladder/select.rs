@@ -378,3 +378,6 @@ fn output_type(stream: &PmtStream, codec: Codec) -> crate::ts::StreamType {
     };
     crate::ts::StreamType(value)
 }
+
+#[cfg(test)]
+mod tests;

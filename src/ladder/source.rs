@@ -330,3 +330,6 @@ impl Sniff {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

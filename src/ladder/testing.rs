@@ -1,9 +1,11 @@
 //! For tests alone: access units and frames that ffmpeg made, and whole streams put together from them by time.
 
-use crate::time::Stamp;
+use crate::time::{Span, Stamp};
 use crate::ts::build::{Discontinuity, PesUnit, RandomAccess, TsBuilder};
 use crate::ts::{EndOfInput, Pcr, Pid, Pmt, PmtStream, StreamType};
 
+use super::event::Event;
+use super::scan::Scanner;
 use super::select::{AudioChoice, Selection};
 use super::source::{Probe, Probed, ProgramInfo};
 
@@ -24,6 +26,8 @@ const IDR_SLICE: &str = "6588840047dae3985bd757da423e838996cbc51b4222ad82";
 const I_SLICE: &str = "418840a8bc2fe00160c4e72493ece77527ea070371eab504";
 const P_SLICE: &str = "419a384fe1d8b9309f8ae7c97584000741c4a61001118a00";
 const ADTS: &str = "fff14c4018fffcde";
+const ADTS_44100: &str = "fff15180327ffcde";
+
 /// What a video PES holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Picture {
@@ -68,6 +72,11 @@ fn frame(header: &str, len: usize) -> Vec<u8> {
 /// An ADTS frame of 199 bytes, 48 kHz.
 pub fn adts() -> Vec<u8> {
     frame(ADTS, 199)
+}
+
+/// An ADTS frame of 403 bytes, 44.1 kHz.
+pub fn other_adts() -> Vec<u8> {
+    frame(ADTS_44100, 403)
 }
 
 /// A PMT.
@@ -245,4 +254,16 @@ pub fn probe(bytes: &[u8]) -> Vec<ProgramInfo> {
 /// What renditions of a stream's programs carry, as chosen by default.
 pub fn selections(bytes: &[u8]) -> Vec<Selection> {
     probe(bytes).iter().map(|program| program.select(&AudioChoice::First).expect("something to play")).collect()
+}
+
+/// Scans a stream whole, without a shift.
+pub fn scan(bytes: &[u8]) -> (Scanner, Vec<(usize, Event)>) {
+    let mut scanner = Scanner::new(selections(bytes).into_iter().map(|one| (one, Span::ZERO)).collect());
+    let mut events = Vec::new();
+    feed(bytes, &[usize::MAX], |bytes, end| {
+        let consumed = scanner.push(bytes, end).ok();
+        events.extend(scanner.take_events());
+        consumed
+    });
+    (scanner, events)
 }
