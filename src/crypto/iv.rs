@@ -84,28 +84,6 @@ impl Nonce {
     }
 }
 
-impl fmt::Display for Nonce {
-    /// 64 lower-case hexadecimal digits.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex::encode(self.0))
-    }
-}
-
-/// What was given is not 256 bits in hexadecimal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a nonce is exactly 64 hexadecimal digits")]
-pub struct NonceParseError;
-
-impl FromStr for Nonce {
-    type Err = NonceParseError;
-
-    fn from_str(text: &str) -> Result<Self, NonceParseError> {
-        let mut bytes = [0; 32];
-        hex::decode_to_slice(text, &mut bytes).map_err(|_| NonceParseError)?;
-        Ok(Self(bytes))
-    }
-}
-
 /// Where the IVs of a package come from. Anything but [`Derived`](Self::Derived) repeats IVs under one key and so shows
 /// which segments begin alike (spec KEY-023).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -289,16 +267,8 @@ mod tests {
         }
 
         #[test]
-        fn nonce_text(bytes: [u8; 32]) {
-            let nonce = Nonce::from_bytes(bytes);
-            prop_assert_eq!(nonce.to_string().parse(), Ok(nonce));
-            prop_assert_eq!(nonce.to_string()[1..].parse::<Nonce>(), Err(NonceParseError));
-        }
-
-        #[test]
         fn hostile_text_is_refused_quietly(text: String) {
             let _ = text.parse::<Iv>();
-            let _ = text.parse::<Nonce>();
             let _ = text.parse::<IvPolicy>();
         }
 

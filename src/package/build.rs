@@ -1,12 +1,13 @@
 //! Makes a ladder: drives the scans, the engines and the playlists, into a staging folder.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::crypto::digest::{Digest, DigestKind};
 use crate::ladder::{CutPolicy, FaultKind, Faults, Place};
 use crate::playlist::value::KeyUri;
 use crate::segment::Segment;
-use crate::storage::Staging;
+use crate::storage::{Staging, StorageError};
+use crate::ts::Stride;
 
 use super::conductor::{Align, Conductor};
 use super::engine::{self, Work};
@@ -85,21 +86,17 @@ pub fn build(
     let mut conductor = Conductor::new(plan.inputs.len(), &plan.renditions, making.policy, making.align);
     progress.total(total(plan));
     let stored = match plan.inputs.as_mut_slice() {
-        [input] if matches!(input.reader, Reader::Pipe(_)) => {
-            let stored = pipe::run(&mut conductor, input, &sink)?;
-            strict(&conductor, 0, &input.name, making.faults)?;
-            stored
-        }
+        [input] if matches!(input.reader, Reader::Pipe(_)) => pipe::run(&mut conductor, input, making.faults, &sink)?,
         _ => {
             let files = files(plan)?;
+            let watch = Watch { cancel, progress };
             engine::run(making.threads, &sink, |queue| {
-                scan(plan, &mut conductor, making.faults, &sink, &mut |rendition, segment| {
-                    let input = plan_input(&files, rendition);
-                    let Some((file, stride)) = input else {
+                drive(plan, &mut conductor, making.faults, &watch, &mut |rendition, segment| {
+                    let Some((file, stride)) = files.get(rendition).cloned() else {
                         return Err(PackageError::Internal("a segment of no input".to_owned()));
                     };
-                    let work = Work { rendition, segment, file: file.clone(), stride: *stride };
                     // A closed queue means that a worker failed; its error is the one to report.
+                    let work = Work { rendition, segment, file, stride };
                     if queue.push(work) { Ok(()) } else { Err(PackageError::Interrupted) }
                 })
             })?
@@ -126,42 +123,33 @@ pub fn rehearse(
     let mut conductor = Conductor::new(plan.inputs.len(), &plan.renditions, making.policy, making.align);
     progress.total(total(plan));
     let mut segments = Vec::new();
-    let check = Cancel { cancel, progress };
-    drive(plan, &mut conductor, making.faults, &check, &mut |rendition, segment| {
+    let watch = Watch { cancel, progress };
+    drive(plan, &mut conductor, making.faults, &watch, &mut |rendition, segment| {
         segments.push((rendition, segment));
         Ok(())
     })?;
     Ok((conductor, segments))
 }
 
-struct Cancel<'a> {
+/// Who stops a scan, and who is told how it goes on.
+struct Watch<'a> {
     cancel: &'a AtomicBool,
     progress: &'a dyn Progress,
 }
 
 type Emit<'a> = dyn FnMut(usize, Segment) -> Result<(), PackageError> + 'a;
 
-fn scan(
-    plan: &mut Plan,
-    conductor: &mut Conductor,
-    faults: FaultPolicy,
-    sink: &Sink<'_>,
-    emit: &mut Emit<'_>,
-) -> Result<(), PackageError> {
-    drive(plan, conductor, faults, &Cancel { cancel: sink.cancel, progress: sink.progress }, emit)
-}
-
 /// Scans all inputs side by side, always the one that has come least far.
 fn drive(
     plan: &mut Plan,
     conductor: &mut Conductor,
     faults: FaultPolicy,
-    watch: &Cancel<'_>,
+    watch: &Watch<'_>,
     emit: &mut Emit<'_>,
 ) -> Result<(), PackageError> {
     let mut at_least = 1;
     while let Some(number) = conductor.next_input() {
-        if watch.cancel.load(std::sync::atomic::Ordering::Relaxed) {
+        if watch.cancel.load(Ordering::Relaxed) {
             return Err(PackageError::Interrupted);
         }
         let Some(input) = plan.inputs.get_mut(number) else {
@@ -174,7 +162,10 @@ fn drive(
         let consumed = conductor.push(number, &name, bytes, end)?;
         watch.progress.scanned(consumed as u64);
         at_least = if consumed == 0 { held + 1 } else { 1 };
-        strict(conductor, number, &name, faults)?;
+        if let Reader::Pipe(pipe) = &mut input.reader {
+            pipe.release(position + consumed as u64); // only a dry run comes here with one, and reads nothing again
+        }
+        check_faults(conductor, number, &name, faults)?;
         for (rendition, segment) in conductor.take_complete() {
             emit(rendition, segment)?;
         }
@@ -191,7 +182,7 @@ fn total(plan: &Plan) -> Option<u64> {
 }
 
 /// The file and the packet format of each rendition.
-fn files(plan: &Plan) -> Result<Vec<(InputFile, crate::ts::Stride)>, PackageError> {
+fn files(plan: &Plan) -> Result<Vec<(InputFile, Stride)>, PackageError> {
     let of = |rendition: &super::plan::PlannedRendition| {
         let input = plan.inputs.get(rendition.input)?;
         match &input.reader {
@@ -203,11 +194,13 @@ fn files(plan: &Plan) -> Result<Vec<(InputFile, crate::ts::Stride)>, PackageErro
     files.ok_or_else(|| PackageError::Internal("a file was expected".to_owned()))
 }
 
-fn plan_input(files: &[(InputFile, crate::ts::Stride)], rendition: usize) -> Option<&(InputFile, crate::ts::Stride)> {
-    files.get(rendition)
-}
-
-fn strict(conductor: &Conductor, number: usize, name: &str, policy: FaultPolicy) -> Result<(), PackageError> {
+/// Refuses damage as soon as it is found, where it is to be refused.
+pub(super) fn check_faults(
+    conductor: &Conductor,
+    number: usize,
+    name: &str,
+    policy: FaultPolicy,
+) -> Result<(), PackageError> {
     if policy == FaultPolicy::Report {
         return Ok(());
     }
@@ -251,7 +244,7 @@ fn finish(
     }
     // In the order in which they would become visible: what a playlist names is there before it (spec S3-012).
     for (path, text) in media.iter().map(|(path, text)| (path.as_str(), text)).chain([(MASTER_FILE, &master)]) {
-        files.push(write(sink, path, text.as_bytes())?);
+        files.push(write_file(sink.staging, path, text.as_bytes(), sink.digest)?);
     }
     let faults = sources
         .iter()
@@ -268,11 +261,6 @@ fn finish(
 }
 
 /// Writes a small file of the package.
-pub(super) fn write(sink: &Sink<'_>, path: &str, bytes: &[u8]) -> Result<FileRecord, PackageError> {
-    write_file(sink.staging, path, bytes, sink.digest)
-}
-
-/// Writes a small file of the package.
 pub(super) fn write_file(
     staging: &Staging,
     path: &str,
@@ -281,7 +269,7 @@ pub(super) fn write_file(
 ) -> Result<FileRecord, PackageError> {
     let mut file = staging.create_file(path)?;
     std::io::Write::write_all(&mut file, bytes)
-        .map_err(|source| crate::storage::StorageError::new("write", &staging.path().join(path), source))?;
+        .map_err(|source| StorageError::new("write", &staging.path().join(path), source))?;
     let mut sum = Digest::new(digest);
     sum.update(bytes);
     Ok(FileRecord { path: path.to_owned(), bytes: bytes.len() as u64, digest: sum.finish() })

@@ -135,12 +135,6 @@ impl Conductor {
         self.scans.get(input).map_or(0, |scan| scan.scanner.position())
     }
 
-    /// The scan of an input.
-    #[must_use]
-    pub fn scanner(&self, input: usize) -> Option<&Scanner> {
-        self.scans.get(input).map(|scan| &scan.scanner)
-    }
-
     /// The damage of an input so far.
     #[must_use]
     pub fn faults(&self, input: usize) -> Option<&Faults> {
@@ -252,11 +246,10 @@ impl Conductor {
     }
 
     fn decide(&mut self) -> Result<(), PackageError> {
-        for (number, grid) in self.grids.iter_mut().enumerate() {
-            while let Some(cut) = grid.decide()? {
-                // Followers are cut at the time of the first member, seen from their own clock.
-                let leader = self.renditions.iter().find(|r| r.grid == number && r.member == Some(0));
-                let lead_shift = leader.map_or(Span::ZERO, |rendition| rendition.plan.shift);
+        for number in 0..self.grids.len() {
+            // Followers are cut at the time of the first member, seen from their own clock.
+            let lead_shift = self.lead_shift(number);
+            while let Some(cut) = self.grids.get_mut(number).map(Grid::decide).transpose()?.flatten() {
                 for rendition in self.renditions.iter_mut().filter(|rendition| rendition.grid == number) {
                     let at = match rendition.member {
                         Some(member) => match cut.units.get(member) {
@@ -304,7 +297,7 @@ impl Conductor {
         }
     }
 
-    /// Warnings that the whole of a rendition allows: what a person should know and no player needs.
+    /// The codecs that occurred in a rendition, video first.
     #[must_use]
     pub fn distinct_codecs(&self, rendition: usize) -> Vec<String> {
         let Some(rendition) = self.renditions.get(rendition) else {

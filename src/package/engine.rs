@@ -13,7 +13,7 @@ use crate::ts::{PACKET_LEN, Stride};
 
 use super::error::PackageError;
 use super::input::InputFile;
-use super::queue::{Queue, Wait};
+use super::queue::{ClosesOnPanic, Queue, Wait};
 use super::sink::{Output, Protection, Sink, Stored};
 
 /// Bytes of a lane in a worker's tile: room for reads that are large enough, small enough for the caches.
@@ -53,9 +53,12 @@ pub fn run(
     thread::scope(|scope| {
         let workers: Vec<_> = (0..threads)
             .map(|_| {
-                scope.spawn(|| match Worker::new(threads, sink).run(&queue) {
-                    Ok(own) => stored.lock().unwrap_or_else(PoisonError::into_inner).extend(own),
-                    Err(error) => fail(error),
+                scope.spawn(|| {
+                    let _guard = ClosesOnPanic(&queue);
+                    match Worker::new(threads, sink).run(&queue) {
+                        Ok(own) => stored.lock().unwrap_or_else(PoisonError::into_inner).extend(own),
+                        Err(error) => fail(error),
+                    }
                 })
             })
             .collect();

@@ -25,7 +25,8 @@ pub struct RenditionOutcome {
     pub playlist: String,
     /// Its segments in order, with the durations that the playlist has.
     pub segments: Vec<(Stored, SegmentDuration)>,
-    /// BANDWIDTH and AVERAGE-BANDWIDTH, in bits per second of stored bytes (spec MVP-002 to MVP-004, AMB-19).
+    /// BANDWIDTH and AVERAGE-BANDWIDTH, in bits per second of stored bytes (spec MVP-002 to MVP-004, AMB-19). They rest
+    /// on the target duration of all renditions: [`playlists`] sets them.
     pub bandwidth: u64,
     /// See `bandwidth`.
     pub average_bandwidth: u64,
@@ -99,7 +100,7 @@ pub fn gather(
             return Err(crate::ladder::LadderError::NoKeyFrame { rendition: plan.name }.into());
         }
         let durations = printed(&segments);
-        let mut made = RenditionOutcome {
+        out.push(RenditionOutcome {
             playlist: format!("{}/index.m3u8", plan.name),
             bandwidth: 0,
             average_bandwidth: 0,
@@ -115,10 +116,7 @@ pub fn gather(
             name: plan.name,
             selection: plan.selection,
             segments: segments.into_iter().zip(durations).collect(),
-        };
-        let sizes: Vec<(u64, u64)> = made.segments.iter().map(|(s, d)| (s.bytes, d.micros())).collect();
-        made.average_bandwidth = average(&sizes);
-        out.push(made);
+        });
     }
     Ok(out)
 }
@@ -224,6 +222,7 @@ pub fn playlists(
         media.push((rendition.playlist.clone(), list.render()));
         let sizes: Vec<(u64, u64)> = rendition.segments.iter().map(|(s, d)| (s.bytes, d.micros())).collect();
         rendition.bandwidth = peak(&sizes, common);
+        rendition.average_bandwidth = average(&sizes);
     }
     let captions = captions(renditions);
     let variants = renditions.iter().zip(&captions).map(|(rendition, captions)| {

@@ -6,6 +6,7 @@ use crate::crypto::iv::Iv;
 use crate::segment::{Assembler, Segment, Taken};
 use crate::ts::{EndOfInput, PACKET_LEN, Stride};
 
+use super::build::{FaultPolicy, check_faults};
 use super::conductor::Conductor;
 use super::error::PackageError;
 use super::input::Reader;
@@ -19,7 +20,12 @@ const BATCH: usize = 64 * 1024;
 ///
 /// # Errors
 /// When the input is refused, cannot be read, or storage fails.
-pub fn run(conductor: &mut Conductor, input: &mut PlannedInput, sink: &Sink<'_>) -> Result<Vec<Stored>, PackageError> {
+pub fn run(
+    conductor: &mut Conductor,
+    input: &mut PlannedInput,
+    faults: FaultPolicy,
+    sink: &Sink<'_>,
+) -> Result<Vec<Stored>, PackageError> {
     let count = conductor.renditions().len();
     let mut writers: Vec<Writer> = (0..count).map(Writer::new).collect();
     let mut stored = Vec::new();
@@ -35,6 +41,7 @@ pub fn run(conductor: &mut Conductor, input: &mut PlannedInput, sink: &Sink<'_>)
         let end = pipe.end();
         let consumed = conductor.push(0, &input.name, pipe.from(position), end)?;
         sink.progress.scanned(consumed as u64);
+        check_faults(conductor, 0, &input.name, faults)?;
         at_least = if consumed == 0 { pipe.from(position).len() + 1 } else { 1 };
         let mut needed = u64::MAX;
         let mut complete: Vec<Vec<Segment>> = vec![Vec::new(); count];
@@ -54,7 +61,7 @@ pub fn run(conductor: &mut Conductor, input: &mut PlannedInput, sink: &Sink<'_>)
                 continue;
             };
             let cutter = rendition.cutter();
-            if let Some(open) = cutter.open_segment() {
+            if let Some(open) = cutter.open_segment(writer.resumes_at()) {
                 writer.go_on(open, settled, pipe.from(0), pipe.base(), input.stride, sink)?;
                 needed = needed.min(writer.next);
             } else {
@@ -89,6 +96,11 @@ struct Open {
 impl Writer {
     fn new(rendition: usize) -> Self {
         Self { rendition, open: None, next: 0 }
+    }
+
+    /// Where the open segment will be gone on with; what lies before it is done.
+    fn resumes_at(&self) -> u64 {
+        if self.open.is_some() { self.next } else { 0 }
     }
 
     /// Goes on with a segment, as it is now described, up to the offset `to`.

@@ -74,3 +74,70 @@ pub enum Wait {
     /// Not at all.
     Never,
 }
+
+/// Closes its queue when the thread that holds it panics: a producer that waits for room must not wait for the dead.
+#[derive(Debug)]
+pub struct ClosesOnPanic<'a, T>(pub &'a Queue<T>);
+
+impl<T> Drop for ClosesOnPanic<'_, T> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.close();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_share_is_taken_in_order_and_never_nothing_of_something() {
+        let queue = Queue::new(16);
+        (0..7).for_each(|item| assert!(queue.push(item)));
+        assert_eq!(queue.take(64, 2, Wait::Never), [0, 1, 2, 3]);
+        assert_eq!(queue.take(2, 1, Wait::Never), [4, 5]);
+        assert_eq!(queue.take(64, 9, Wait::ForItems), [6]);
+        assert_eq!(queue.take(64, 1, Wait::Never), [0; 0]);
+        assert!(queue.push(7));
+        assert_eq!(queue.take(0, 1, Wait::Never), [0; 0]);
+    }
+
+    #[test]
+    fn a_full_queue_makes_its_producer_wait() {
+        let queue = Queue::new(1);
+        thread::scope(|scope| {
+            let producer = scope.spawn(|| (0..100).all(|item| queue.push(item)));
+            let taken: Vec<i32> = (0..100).flat_map(|_| queue.take(1, 1, Wait::ForItems)).collect();
+            assert_eq!(taken, (0..100).collect::<Vec<_>>());
+            assert!(producer.join().unwrap());
+        });
+        assert!(queue.lock().items.is_empty());
+    }
+
+    #[test]
+    fn what_is_closed_takes_nothing_and_gives_the_rest() {
+        let queue = Queue::new(2);
+        assert!(queue.push(1));
+        queue.close();
+        assert!(!queue.push(2));
+        assert_eq!(queue.take(8, 1, Wait::ForItems), [1]);
+        assert_eq!(queue.take(8, 1, Wait::ForItems), [0; 0]);
+    }
+
+    #[test]
+    fn a_worker_that_panics_sets_its_producer_free() {
+        let queue = Queue::new(1);
+        thread::scope(|scope| {
+            let worker = scope.spawn(|| {
+                let _guard = ClosesOnPanic(&queue);
+                panic!("as a bug would");
+            });
+            // Without a worker the second item would wait for ever.
+            while queue.push(0) {}
+            assert!(worker.join().is_err());
+        });
+    }
+}

@@ -351,11 +351,13 @@ impl Cutter {
     }
 
     /// The first segment that is not complete yet, with open ends where they are not known; None before its start
-    /// is known.
+    /// is known. Of damage and patches it has those from offset `from` on.
     #[must_use]
-    pub fn open_segment(&self) -> Option<Segment> {
+    pub fn open_segment(&self, from: u64) -> Option<Segment> {
         let first = self.boundaries.front().filter(|boundary| boundary.resolved())?;
-        Some(self.describe(first, self.boundaries.get(1)))
+        let mut segment = self.describe(first, self.boundaries.get(1));
+        self.add_damage(&mut segment, from..u64::MAX);
+        Some(segment)
     }
 
     /// The offset below which it is known of every packet whether it belongs to the open segment. `undecided` is the
@@ -467,9 +469,7 @@ impl Cutter {
         let mut range = segment.range();
         // A writer may have begun at a window that has turned out to be empty.
         range.start = segment.windows.iter().map(|window| window.start).fold(range.start, u64::min);
-        segment.lost =
-            self.lost.iter().filter(|lost| lost.start < range.end && lost.end > range.start).cloned().collect();
-        segment.patches = self.patches.iter().filter(|patch| range.contains(&patch.0)).copied().collect();
+        self.add_damage(&mut segment, range.clone());
         self.next_index += 1;
         let from = self.needed_from(0).unwrap_or(range.start);
         while self.epochs.get(1).is_some_and(|next| next.0 <= first.epoch) {
@@ -482,6 +482,14 @@ impl Cutter {
             self.patches.pop_front();
         }
         Some(segment)
+    }
+
+    /// Adds what a segment must know of the bytes in `range`: where there are no packets, and which the shift changes.
+    fn add_damage(&self, segment: &mut Segment, range: Range<u64>) {
+        let first = self.lost.partition_point(|lost| lost.end <= range.start);
+        segment.lost = self.lost.range(first..).take_while(|lost| lost.start < range.end).cloned().collect();
+        let first = self.patches.partition_point(|patch| patch.0 < range.start);
+        segment.patches = self.patches.range(first..).take_while(|patch| patch.0 < range.end).copied().collect();
     }
 
     fn describe(&self, first: &Boundary, next: Option<&Boundary>) -> Segment {
@@ -511,8 +519,8 @@ impl Cutter {
             counters: first.counters,
             windows,
             shift: self.shift,
-            lost: self.lost.iter().cloned().collect(),
-            patches: self.patches.iter().copied().collect(),
+            lost: Vec::new(),
+            patches: Vec::new(),
             duration,
             discontinuity: first.discontinuity,
             access: first.access,

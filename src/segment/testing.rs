@@ -198,7 +198,7 @@ impl Run<'_> {
                 Some(_) => cutter.settled(rendition.undecided.as_ref(), reported),
                 None => cutter.settled_before(rendition.earliest, reported),
             };
-            match cutter.open_segment() {
+            match cutter.open_segment(if pipe.open.is_some() { pipe.next } else { 0 }) {
                 Some(open) => {
                     pipe.go_on(&open, settled, self.bytes, released);
                     needed = needed.min(pipe.next);

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{ChildStdin, Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, Once};
 use std::thread;
@@ -124,18 +124,27 @@ impl World {
 
     /// Runs keyrung with a file on standard input, through a pipe.
     pub fn run_with_input(&self, arguments: &[&str], input: &Path) -> Run {
+        let mut file = File::open(input).expect("the input");
+        self.run_fed(arguments, move |pipe| {
+            // A refusal may close the pipe before all is written.
+            let _ = std::io::copy(&mut file, pipe);
+        })
+        .0
+    }
+
+    /// Runs keyrung with what `feed` writes on standard input; also gives back what `feed` tells.
+    pub fn run_fed<T: Send + 'static>(
+        &self,
+        arguments: &[&str],
+        feed: impl FnOnce(&mut ChildStdin) -> T + Send + 'static,
+    ) -> (Run, T) {
         let mut command = self.command(arguments);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("keyrung starts");
         let mut pipe = child.stdin.take().expect("a pipe");
-        let mut file = File::open(input).expect("the input");
-        let feeder = thread::spawn(move || {
-            // A refusal may close the pipe before all is written.
-            let _ = std::io::copy(&mut file, &mut pipe);
-        });
+        let feeder = thread::spawn(move || feed(&mut pipe));
         let output = child.wait_with_output().expect("keyrung ends");
-        feeder.join().expect("the feeder ends");
-        Run::of(output)
+        (Run::of(output), feeder.join().expect("the feeder ends"))
     }
 }
 

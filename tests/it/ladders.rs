@@ -127,3 +127,23 @@ fn an_audio_stream_is_picked_by_language_or_pid() {
         assert_eq!(found.iter().map(|(pid, _)| *pid).collect::<Vec<_>>(), [0x100, 0x102], "--audio {choice}");
     }
 }
+
+/// What a switch does to the audio is what the segments themselves show: where the audio of each begins after the cut.
+#[test]
+fn the_worst_switch_of_audio_is_reported() {
+    let package = ladder("audio-switch", &BFRAMES, 2);
+    let mut worst = 0;
+    for index in 1..package.renditions[0].segments.len() {
+        let lags = package.renditions.iter().map(|rendition| {
+            let file = package.world.folder.join(format!("switch-{}-{index}.ts", rendition.name));
+            std::fs::write(&file, &rendition.segments[index].clear).expect("a file");
+            let frames = decode(&file, &[0x100, 0x101]).expect("frames").frames;
+            frames[1].first().expect("audio").at - frames[0].first().expect("video").at
+        });
+        let lags: Vec<i64> = lags.collect();
+        worst = worst.max(lags.iter().max().expect("some") - lags.iter().min().expect("some"));
+    }
+    assert!(worst > 0, "the fixtures differ in the packing of their audio");
+    let apart = package.json["audio_switch"]["apart"].as_f64().expect("a figure");
+    assert!((apart * 90_000.0 - worst as f64).abs() <= 1.0, "{apart} s, not {worst} ticks");
+}

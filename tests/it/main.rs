@@ -29,6 +29,7 @@ mod pages;
 mod permissions;
 mod playlists;
 mod publish;
+mod record;
 mod refusals;
 mod segments;
 #[cfg(feature = "server")]
