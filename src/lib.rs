@@ -28,6 +28,8 @@
 //! | [`es`] | elementary streams: key frames, codec strings, sizes and rates |
 //! | [`crypto`] | data key, IVs, AES-128-CBC one by one and in lanes, checksums |
 //! | [`playlist`] | HLS playlists: values that cannot inject, a writer, a reader with guards (RFC 8216) |
+#![cfg_attr(feature = "aws", doc = "| [`aws`] | what all calls to AWS share: runtime, configuration, names |")]
+#![cfg_attr(not(feature = "aws"), doc = "| `aws` | not built: it needs the feature `aws` |")]
 //! | [`storage`] | durable writes, private files, folders that appear in one step |
 //! | [`ladder`] | what inputs hold, what renditions carry, timelines, faults, the grid |
 //! | [`segment`] | where a rendition is cut, PID by PID, and how a segment's bytes are made |
@@ -71,6 +73,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#[cfg(feature = "aws")]
+pub mod aws;
 pub mod cli;
 pub mod crypto;
 pub mod es;

@@ -106,3 +106,14 @@ pub const MAX_CONTEXT_BYTES: usize = 8192;
 
 /// The largest keyring file that is read, in bytes.
 pub const MAX_KEYRING_BYTES: u64 = 64 * 1024;
+
+// --- aws ---
+
+/// How long a connection to an AWS service may take to be made.
+pub const AWS_CONNECT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
+/// How long one attempt of a call may take: KMS answers in milliseconds; a credential process that asks elsewhere is not counted.
+pub const AWS_ATTEMPT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+/// How long a call may take with all its attempts and the waits between them.
+pub const AWS_CALL_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(60);
+/// Attempts of a call; the waits between them (exponential, with jitter) are about 15 s in all, room for a burst of throttling.
+pub const AWS_ATTEMPTS: u32 = 5;
