@@ -24,6 +24,8 @@ mod hostile;
 mod key;
 mod ladders;
 mod media;
+#[cfg(feature = "aws")]
+mod moto;
 mod package;
 mod pages;
 mod permissions;
