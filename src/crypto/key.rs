@@ -1,8 +1,10 @@
-//! The data key of a package: 16 bytes that are wiped when dropped and cannot be cloned, printed, compared or serialized.
+//! Data keys, of a package and of a whole file: wiped when dropped, and they cannot be cloned, printed, compared or serialized.
 
 use hkdf::Hkdf;
 use hmac::{Hmac, KeyInit};
 use sha2::Sha256;
+use std::fmt;
+use std::str::FromStr;
 use zeroize::{Zeroize, Zeroizing};
 
 /// HKDF label of the subkey that derives segment IVs.
@@ -70,6 +72,120 @@ impl ContentKey {
     }
 }
 
+/// How long the key of a whole file is (spec MCV-01, ETR-12).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum FileKeyLength {
+    /// 16 bytes.
+    Aes128,
+    /// 24 bytes.
+    Aes192,
+    /// 32 bytes.
+    #[default]
+    Aes256,
+}
+
+/// A key of a whole file is 128, 192 or 256 bits long, and this is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an AES key has 128, 192 or 256 bits (16, 24 or 32 bytes)")]
+pub struct FileKeyLengthError;
+
+impl FileKeyLength {
+    /// Bytes of the key.
+    #[must_use]
+    pub const fn bytes(self) -> usize {
+        match self {
+            Self::Aes128 => 16,
+            Self::Aes192 => 24,
+            Self::Aes256 => 32,
+        }
+    }
+
+    /// The length of a key of so many bytes.
+    ///
+    /// # Errors
+    /// When no AES key has so many.
+    pub const fn from_bytes(count: usize) -> Result<Self, FileKeyLengthError> {
+        match count {
+            16 => Ok(Self::Aes128),
+            24 => Ok(Self::Aes192),
+            32 => Ok(Self::Aes256),
+            _ => Err(FileKeyLengthError),
+        }
+    }
+}
+
+impl fmt::Display for FileKeyLength {
+    /// In bits.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.bytes() * 8)
+    }
+}
+
+impl FromStr for FileKeyLength {
+    type Err = FileKeyLengthError;
+
+    /// In bits.
+    fn from_str(text: &str) -> Result<Self, FileKeyLengthError> {
+        match text {
+            "128" => Ok(Self::Aes128),
+            "192" => Ok(Self::Aes192),
+            "256" => Ok(Self::Aes256),
+            _ => Err(FileKeyLengthError),
+        }
+    }
+}
+
+/// The AES key of a whole file: 128, 192 or 256 bits. Kept as [`ContentKey`] is.
+pub struct FileKey {
+    length: FileKeyLength,
+    bytes: Box<Zeroizing<[u8; 32]>>,
+}
+
+impl FileKey {
+    /// A new key from the system's random number generator, written straight into its final place.
+    ///
+    /// # Errors
+    /// [`RandomError`] when the system has no randomness to give.
+    pub fn generate(length: FileKeyLength) -> Result<Self, RandomError> {
+        let mut key = Self::zeroed(length);
+        let (own, _) = key.bytes.split_at_mut(length.bytes());
+        fill_random(own)?;
+        Ok(key)
+    }
+
+    /// Takes the key out of `source`: copies it, then wipes `source`, also when it is refused.
+    ///
+    /// # Errors
+    /// When no AES key is as long as `source`.
+    pub fn from_bytes(source: &mut [u8]) -> Result<Self, FileKeyLengthError> {
+        let length = FileKeyLength::from_bytes(source.len());
+        let key = length.map(|length| {
+            let mut key = Self::zeroed(length);
+            let (own, _) = key.bytes.split_at_mut(length.bytes());
+            own.copy_from_slice(source);
+            key
+        });
+        source.zeroize();
+        key
+    }
+
+    /// How long it is.
+    #[must_use]
+    pub fn length(&self) -> FileKeyLength {
+        self.length
+    }
+
+    /// The raw key, 16, 24 or 32 bytes. What holds for [`ContentKey::expose`] holds here.
+    #[must_use]
+    pub fn expose(&self) -> &[u8] {
+        self.bytes.split_at(self.length.bytes()).0
+    }
+
+    fn zeroed(length: FileKeyLength) -> Self {
+        Self { length, bytes: Box::new(Zeroizing::new([0; 32])) }
+    }
+}
+
 /// A key for HMAC-SHA256, derived from a [`ContentKey`]; wiped on drop.
 pub(in crate::crypto) struct Subkey(Box<Zeroizing<[u8; Self::LEN]>>);
 
@@ -99,6 +215,7 @@ mod tests {
         )+};
     }
     assert_not_impl!(ContentKey: Clone, PartialEq, std::fmt::Debug, std::fmt::Display, serde::Serialize);
+    assert_not_impl!(FileKey: Clone, PartialEq, std::fmt::Debug, std::fmt::Display, serde::Serialize);
     assert_not_impl!(Subkey: Clone, PartialEq, std::fmt::Debug, std::fmt::Display, serde::Serialize);
 
     #[test]
@@ -107,6 +224,31 @@ mod tests {
         let key = ContentKey::from_bytes(&mut source);
         assert_eq!(key.expose(), b"0123456789abcdef");
         assert_eq!(source, [0; 16]);
+    }
+
+    #[test]
+    fn file_keys_have_the_three_lengths_of_aes() {
+        for (count, bits) in [(16, "128"), (24, "192"), (32, "256")] {
+            let length: FileKeyLength = bits.parse().unwrap();
+            assert_eq!((length.bytes(), length.to_string().as_str()), (count, bits));
+            assert_eq!(FileKeyLength::from_bytes(count), Ok(length));
+            let mut source = vec![7; count];
+            let key = FileKey::from_bytes(&mut source).unwrap();
+            assert_eq!((key.length(), key.expose()), (length, vec![7; count].as_slice()));
+            assert_eq!(source, vec![0; count]);
+            let (a, b) = (FileKey::generate(length).unwrap(), FileKey::generate(length).unwrap());
+            assert!(a.expose() != b.expose() && a.expose().len() == count);
+            // All of it is random, to the end.
+            assert!(a.expose()[count - 8..] != [0; 8]);
+        }
+        for count in [0, 1, 15, 17, 31, 33] {
+            let mut source = vec![7; count];
+            assert_eq!(FileKey::from_bytes(&mut source).err(), Some(FileKeyLengthError));
+            assert_eq!(source, vec![0; count], "wiped all the same");
+        }
+        for bad in ["", "16", "129", "256 ", "+128"] {
+            assert_eq!(bad.parse::<FileKeyLength>(), Err(FileKeyLengthError), "{bad}");
+        }
     }
 
     #[test]

@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::crypto::key::ContentKey;
+use crate::crypto::key::{ContentKey, FileKey, FileKeyLength};
 use crate::keys::document::{self, CreatedAt, Version1};
 use crate::keys::id::random;
+use crate::keys::provider::FILE_KEY;
 use crate::keys::{Ciphertext, EncryptionContext, KeyError, KeyId, KeyProvider, SealedKey, envelope};
 use crate::limits::MAX_KEYRING_BYTES;
 use crate::storage::{Replace, StorageError, durable};
@@ -139,6 +140,14 @@ impl LocalKeyring {
         &self.path
     }
 
+    fn wrap(&self, secret: &[u8], context: &EncryptionContext) -> Result<Ciphertext, KeyError> {
+        let mut salt = [0; 32];
+        random(&mut salt)?;
+        let kek_id = self.kek_id.to_string();
+        let blob = envelope::seal(&self.kek, &kek_id, &context.canonical(), &salt, secret);
+        Ok(Ciphertext { key: kek_id, blob })
+    }
+
     fn is_same(&self, other: &Self) -> bool {
         self.kek_id == other.kek_id && bool::from(self.kek.as_slice().ct_eq(other.kek.as_slice()))
     }
@@ -190,11 +199,7 @@ impl KeyProvider for LocalKeyring {
     }
 
     fn seal(&self, key: &ContentKey, context: &EncryptionContext) -> Result<Ciphertext, KeyError> {
-        let mut salt = [0; 32];
-        random(&mut salt)?;
-        let kek_id = self.kek_id.to_string();
-        let blob = envelope::seal(&self.kek, &kek_id, &context.canonical(), &salt, key.expose());
-        Ok(Ciphertext { key: kek_id, blob })
+        self.wrap(key.expose(), context)
     }
 
     fn unseal(&self, sealed: &SealedKey) -> Result<ContentKey, KeyError> {
@@ -209,6 +214,31 @@ impl KeyProvider for LocalKeyring {
         envelope::open(&self.kek, &kek_id, &sealed.context.canonical(), &sealed.ciphertext)
             .and_then(|mut secret| secret.as_mut_slice().try_into().ok().map(ContentKey::from_bytes))
             .ok_or_else(|| KeyError::Unsealable { key_id: sealed.key_id.to_string() })
+    }
+
+    fn generate_file_key(
+        &self,
+        length: FileKeyLength,
+        context: &EncryptionContext,
+    ) -> Result<(FileKey, Ciphertext), KeyError> {
+        let key = FileKey::generate(length)?;
+        // The envelope's tag covers the length of what it holds.
+        let sealed = self.wrap(key.expose(), context)?;
+        Ok((key, sealed))
+    }
+
+    fn unseal_file_key(&self, ciphertext: &Ciphertext, context: &EncryptionContext) -> Result<FileKey, KeyError> {
+        let kek_id = self.kek_id.to_string();
+        if !ciphertext.key.is_empty() && ciphertext.key != kek_id {
+            return Err(KeyError::NotMine {
+                key_id: FILE_KEY.into(),
+                provider: self.name().into(),
+                key: ciphertext.key.clone(),
+            });
+        }
+        envelope::open(&self.kek, &kek_id, &context.canonical(), &ciphertext.blob)
+            .and_then(|mut secret| FileKey::from_bytes(&mut secret).ok())
+            .ok_or_else(|| KeyError::Unsealable { key_id: FILE_KEY.into() })
     }
 }
 

@@ -1,6 +1,6 @@
 //! The one joint for key wrapping: whoever seals and unseals data keys implements [`KeyProvider`].
 
-use crate::crypto::key::ContentKey;
+use crate::crypto::key::{ContentKey, FileKey, FileKeyLength};
 use crate::keys::{EncryptionContext, KeyError, SealedKey};
 
 /// What a provider has made of a data key.
@@ -35,7 +35,29 @@ pub trait KeyProvider: Send + Sync {
     /// [`KeyError::NotMine`] when another provider or wrapping key sealed it, [`KeyError::Unsealable`] when it was changed;
     /// as [`KeyProvider::generate`].
     fn unseal(&self, sealed: &SealedKey) -> Result<ContentKey, KeyError>;
+
+    /// A new key for a whole file, sealed under `context`.
+    ///
+    /// # Errors
+    /// As [`KeyProvider::generate`].
+    fn generate_file_key(
+        &self,
+        length: FileKeyLength,
+        context: &EncryptionContext,
+    ) -> Result<(FileKey, Ciphertext), KeyError>;
+
+    /// Opens the sealed key of a whole file. It travels without a record: where [`Ciphertext::key`] is empty, the wrapping key is not
+    /// known, and the provider tries the one that it has at hand.
+    ///
+    /// # Errors
+    /// [`KeyError::NotMine`] when the ciphertext names another wrapping key, [`KeyError::Unsealable`] when it was changed, the
+    /// context is another, or what it holds has no length of an AES key. Both have [`FILE_KEY`] in the place of a key id; as
+    /// [`KeyProvider::generate`].
+    fn unseal_file_key(&self, ciphertext: &Ciphertext, context: &EncryptionContext) -> Result<FileKey, KeyError>;
 }
+
+/// Stands for the id of a file's key, which has none, in errors.
+pub const FILE_KEY: &str = "of the file";
 
 /// What every provider must do; each implementation's tests run it.
 #[cfg(test)]
@@ -74,4 +96,37 @@ pub(crate) fn contract(provider: &dyn KeyProvider) {
     assert!(matches!(error, KeyError::NotMine { .. }), "{error}");
     let error = refused(&|k| k.key = "another".into());
     assert!(matches!(error, KeyError::NotMine { .. }), "{error}");
+
+    for length in [FileKeyLength::Aes128, FileKeyLength::Aes192, FileKeyLength::Aes256] {
+        let (key, sealed) = provider.generate_file_key(length, &context).unwrap();
+        let (other, _) = provider.generate_file_key(length, &context).unwrap();
+        assert_eq!(key.expose().len(), length.bytes());
+        assert!(key.expose() != other.expose());
+        assert!(!sealed.blob.windows(16).any(|bytes| bytes == &key.expose()[..16]));
+        assert!(provider.unseal_file_key(&sealed, &context).unwrap().expose() == key.expose());
+        let unnamed = Ciphertext { key: String::new(), blob: sealed.blob.clone() };
+        assert!(provider.unseal_file_key(&unnamed, &context).unwrap().expose() == key.expose());
+
+        let refused = |change: &dyn Fn(&mut Ciphertext, &mut EncryptionContext)| {
+            let (mut sealed, mut context) = (sealed.clone(), context.clone());
+            change(&mut sealed, &mut context);
+            provider.unseal_file_key(&sealed, &context).err().expect("a changed key must not open")
+        };
+        let unsealable = |change: &dyn Fn(&mut Ciphertext, &mut EncryptionContext)| {
+            let error = refused(change);
+            assert!(matches!(error, KeyError::Unsealable { .. }), "{error}");
+        };
+        unsealable(&|_, context| *context = EncryptionContext::default());
+        unsealable(&|_, context| context.insert("more=1".parse().unwrap()).unwrap());
+        unsealable(&|sealed, _| sealed.blob.clear());
+        unsealable(&|sealed, _| sealed.blob.push(0));
+        // Cut by as much as a shorter key would be: the length is bound.
+        unsealable(&|sealed, _| sealed.blob.truncate(sealed.blob.len() - 8));
+        unsealable(&|sealed, _| {
+            let last = sealed.blob.len() - 1;
+            sealed.blob[last] ^= 1;
+        });
+        let error = refused(&|sealed, _| sealed.key = "another".into());
+        assert!(matches!(error, KeyError::NotMine { .. }), "{error}");
+    }
 }
