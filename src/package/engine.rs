@@ -1,7 +1,6 @@
 //! Makes the segments of files: worker threads, each with as many segments in hand as the AES backend encrypts side
 //! by side (lanes). The order in which they finish changes nothing of what they hold.
 
-use std::os::unix::fs::FileExt;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::thread;
@@ -329,8 +328,5 @@ impl Lane {
 }
 
 fn read(input: &InputFile, bytes: &mut [u8], offset: u64) -> Result<(), PackageError> {
-    input.file.read_exact_at(bytes, offset).map_err(|source| match source.kind() {
-        std::io::ErrorKind::UnexpectedEof => PackageError::Changed { input: input.name.clone() },
-        _ => PackageError::Read { input: input.name.clone(), source },
-    })
+    input.read_at(bytes, offset)
 }

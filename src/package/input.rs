@@ -88,26 +88,57 @@ fn usage(message: String) -> PackageError {
     PackageError::Usage { message, hint: None }
 }
 
-/// What tells one state of a file from another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What tells one state of an input from another.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// Bytes.
     pub len: u64,
-    /// Modification time: seconds and nanoseconds.
-    pub modified: (i64, i64),
-    /// Device and inode.
-    pub inode: (u64, u64),
+    version: Version,
 }
 
-/// A file that is open for reading.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Version {
+    File {
+        /// Modification time: seconds and nanoseconds.
+        modified: (i64, i64),
+        /// Device and inode.
+        inode: (u64, u64),
+    },
+}
+
+impl Identity {
+    /// What goes into the digest of a plan.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = self.len.to_be_bytes().to_vec();
+        match &self.version {
+            Version::File { modified, inode } => {
+                for number in [inode.0, inode.1] {
+                    bytes.extend(number.to_be_bytes());
+                }
+                for number in [modified.0, modified.1] {
+                    bytes.extend(number.to_be_bytes());
+                }
+            }
+        }
+        bytes
+    }
+}
+
+/// An input whose every byte can be read at any time.
 #[derive(Debug, Clone)]
 pub struct InputFile {
     /// Its name in messages.
     pub name: String,
-    /// The file.
-    pub file: Arc<File>,
+    source: Source,
     /// Its state when it was opened.
     pub identity: Identity,
+}
+
+/// Where an input's bytes come from.
+#[derive(Debug, Clone)]
+enum Source {
+    File(Arc<File>),
 }
 
 impl InputFile {
@@ -123,15 +154,32 @@ impl InputFile {
             return Err(read(io::Error::other("not a regular file; pipes are read from standard input with -")));
         }
         let identity = identity(&file).map_err(read)?;
-        Ok(Self { name, file: Arc::new(file), identity })
+        Ok(Self { name, source: Source::File(Arc::new(file)), identity })
     }
 
-    /// Checks that the file is what it was when it was opened.
+    /// Fills `bytes` with what the input holds from `offset` on.
+    ///
+    /// # Errors
+    /// When it cannot be read, or has become shorter.
+    pub fn read_at(&self, bytes: &mut [u8], offset: u64) -> Result<(), PackageError> {
+        match &self.source {
+            Source::File(file) => file.read_exact_at(bytes, offset).map_err(|source| match source.kind() {
+                io::ErrorKind::UnexpectedEof => PackageError::Changed { input: self.name.clone() },
+                _ => PackageError::Read { input: self.name.clone(), source },
+            }),
+        }
+    }
+
+    /// Checks that the input is what it was when it was opened.
     ///
     /// # Errors
     /// When it changed.
     pub fn check_unchanged(&self) -> Result<(), PackageError> {
-        let now = identity(&self.file).map_err(|source| PackageError::Read { input: self.name.clone(), source })?;
+        let now = match &self.source {
+            Source::File(file) => {
+                identity(file).map_err(|source| PackageError::Read { input: self.name.clone(), source })?
+            }
+        };
         if now == self.identity { Ok(()) } else { Err(PackageError::Changed { input: self.name.clone() }) }
     }
 }
@@ -140,8 +188,10 @@ fn identity(file: &File) -> io::Result<Identity> {
     let metadata = file.metadata()?;
     Ok(Identity {
         len: metadata.len(),
-        modified: (metadata.mtime(), metadata.mtime_nsec()),
-        inode: (metadata.dev(), metadata.ino()),
+        version: Version::File {
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            inode: (metadata.dev(), metadata.ino()),
+        },
     })
 }
 
@@ -174,14 +224,7 @@ impl Reader {
                 let len = input.identity.len;
                 let want = (len.saturating_sub(from)).min(CHUNK.max(at_least) as u64) as usize;
                 buffer.resize(want, 0);
-                let error = |source| PackageError::Read { input: input.name.clone(), source };
-                match input.file.read_exact_at(buffer, from) {
-                    Ok(()) => {}
-                    Err(source) if source.kind() == io::ErrorKind::UnexpectedEof => {
-                        return Err(PackageError::Changed { input: input.name.clone() });
-                    }
-                    Err(source) => return Err(error(source)),
-                }
+                input.read_at(buffer, from)?;
                 let end = if from + want as u64 >= len { EndOfInput::Reached } else { EndOfInput::NotYet };
                 Ok((buffer, end))
             }

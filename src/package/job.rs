@@ -318,14 +318,7 @@ fn identity(job: &Job, protection: &ProtectionPlan, plan: &Plan, dest: String) -
     field(job.content_id.as_str().as_bytes());
     for input in &plan.inputs {
         match &input.reader {
-            Reader::File { input, .. } => {
-                let identity = input.identity;
-                for number in [identity.len, identity.inode.0, identity.inode.1] {
-                    field(&number.to_be_bytes());
-                }
-                field(&identity.modified.0.to_be_bytes());
-                field(&identity.modified.1.to_be_bytes());
-            }
+            Reader::File { input, .. } => field(&input.identity.to_bytes()),
             Reader::Pipe(_) => {
                 field(&Nonce::generate().map_err(KeyError::from)?.bytes());
                 repeatable = false;
