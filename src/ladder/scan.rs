@@ -176,7 +176,16 @@ impl PacketSink for State {
         match self.route[packet.pid().index()] {
             0 => {}
             PSI => self.psi_packet(offset, packet),
-            slot => self.slot_packet(usize::from(slot - 1), offset, packet),
+            slot => {
+                let number = usize::from(slot - 1);
+                let slot = &mut self.slots[number];
+                // Nearly all packets are the middle of a PES packet whose start has been understood.
+                if !slot.head.open && slot.continuity.step_plainly(packet) {
+                    slot.packets += 1;
+                } else {
+                    self.slot_packet(number, offset, packet);
+                }
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use std::thread;
 
 use crate::crypto::cbc::BLOCK;
-use crate::crypto::lanes::{LaneCipher, MAX_LANES, tile_stride};
+use crate::crypto::lanes::{LaneCipher, tile_stride};
 use crate::segment::{Assembler, Segment, Taken};
 use crate::ts::{PACKET_LEN, Stride};
 
@@ -15,8 +15,14 @@ use super::input::InputFile;
 use super::queue::{ClosesOnPanic, Queue, Wait};
 use super::sink::{Output, Protection, Sink, Stored};
 
-/// Bytes of a lane in a worker's tile: room for reads that are large enough, small enough for the caches.
-const LANE_BYTES: usize = 32 * 1024;
+/// Segments that a worker has in hand: as many blocks as every AES unit works on at once. More would fill the widest
+/// of them a little better, and the caches worse.
+const LANES: usize = 8;
+/// Bytes that a lane encrypts and writes at once: few enough for the caches, and whole pages of a file.
+const LANE_BYTES: usize = 128 * 1024;
+/// Bytes that a lane may hold beyond them: the rest of its last packet, what was read in place of packets that turned
+/// out to be dropped, and the padding.
+const SLACK: usize = 64 * PACKET_LEN + BLOCK;
 /// Bytes that are read at once where packets must be picked out of what is read.
 const SCRATCH_BYTES: usize = 256 * 1024;
 
@@ -42,7 +48,7 @@ pub fn run(
     sink: &Sink<'_>,
     produce: impl FnOnce(&Queue<Work>) -> Result<(), PackageError>,
 ) -> Result<Vec<Stored>, PackageError> {
-    let queue = Queue::new(2 * MAX_LANES * threads);
+    let queue = Queue::new(LANES * threads);
     let stored = Mutex::new(Vec::new());
     let failed: Mutex<Option<PackageError>> = Mutex::new(None);
     let fail = |error: PackageError| {
@@ -81,7 +87,6 @@ struct Worker<'a> {
     sink: &'a Sink<'a>,
     threads: usize,
     cipher: Option<LaneCipher>,
-    width: usize,
     lanes: Vec<Lane>,
     /// Last cipher block of each lane.
     chains: Vec<[u8; BLOCK]>,
@@ -118,16 +123,14 @@ impl<'a> Worker<'a> {
             Protection::None => None,
             Protection::Aes128 { key, .. } => Some(LaneCipher::new(key)),
         };
-        let width = cipher.as_ref().map_or(8, LaneCipher::width).clamp(8, MAX_LANES);
         Self {
             sink,
             threads,
             cipher,
-            width,
             lanes: Vec::new(),
             chains: Vec::new(),
             tile: Vec::new(),
-            stride: tile_stride(LANE_BYTES),
+            stride: tile_stride(LANE_BYTES + SLACK),
             scratch: Vec::new(),
             stored: Vec::new(),
         }
@@ -136,7 +139,7 @@ impl<'a> Worker<'a> {
     fn run(mut self, queue: &Queue<Work>) -> Result<Vec<Stored>, PackageError> {
         loop {
             let wait = if self.lanes.is_empty() { Wait::ForItems } else { Wait::Never };
-            for work in queue.take(self.width - self.lanes.len(), self.threads, wait) {
+            for work in queue.take(LANES - self.lanes.len(), self.threads, wait) {
                 self.begin(work)?;
             }
             if self.lanes.is_empty() {
@@ -186,10 +189,8 @@ impl<'a> Worker<'a> {
         for (lane, slot) in self.lanes.iter_mut().zip(self.tile.chunks_mut(self.stride)) {
             lane.fill(slot, &mut self.scratch, padding)?;
         }
-        // A lane that ends gives way: the others go on as far as they can, and what it encrypts beyond is not used.
-        let going = self.lanes.iter().filter(|lane| !lane.last).map(|lane| lane.filled / BLOCK).min();
-        let ending = self.lanes.iter().map(|lane| lane.filled.div_ceil(BLOCK)).max().unwrap_or(0);
-        let blocks = going.unwrap_or(ending);
+        // A lane that goes on is full. One that ends encrypts along with the others beyond its end, which is not used.
+        let blocks = self.lanes.iter().map(|lane| lane.filled.min(LANE_BYTES).div_ceil(BLOCK)).max().unwrap_or(0);
         if let Some(cipher) = &self.cipher {
             cipher.encrypt(&mut self.chains, &mut self.tile, self.stride, blocks);
         }
@@ -228,9 +229,10 @@ impl<'a> Worker<'a> {
 }
 
 impl Lane {
-    /// Fills the lane's part of the tile with whole packets, and with the padding after the last.
+    /// Fills the lane's part of the tile with whole packets, to [`LANE_BYTES`] at least, and with the padding after the
+    /// last.
     fn fill(&mut self, slot: &mut [u8], scratch: &mut Vec<u8>, padding: bool) -> Result<(), PackageError> {
-        while !self.last && self.filled + PACKET_LEN <= LANE_BYTES {
+        while !self.last && self.filled < LANE_BYTES {
             self.next = self.assembler.skip_lost(self.next);
             let end = self.assembler.next_lost().map_or(self.end, |lost| lost.min(self.end));
             if end < self.next + PACKET_LEN as u64 {
@@ -249,28 +251,33 @@ impl Lane {
 
     /// Reads straight into the tile, then closes the gaps of what is not kept.
     fn fill_in_place(&mut self, slot: &mut [u8], end: u64) -> Result<(), PackageError> {
-        let room = (LANE_BYTES - self.filled) / PACKET_LEN;
+        let missing = (LANE_BYTES - self.filled).div_ceil(PACKET_LEN);
+        // What is dropped leaves room: as much as before is expected, so that one read does.
+        let dropped = (missing as u64 * (self.read - self.kept) / (self.kept + 1)) as usize;
+        let room = (LANE_BYTES + SLACK - BLOCK - self.filled) / PACKET_LEN;
         let left = ((end - self.next) / PACKET_LEN as u64) as usize;
-        let count = room.min(left);
+        let count = (missing + dropped).min(room).min(left);
         let Some(bytes) = slot.get_mut(self.filled..self.filled + count * PACKET_LEN) else {
             return Err(PackageError::Internal("a lane overflowed".to_owned()));
         };
         read(&self.input, bytes, self.next)?;
         let (packets, _) = bytes.as_chunks_mut::<PACKET_LEN>();
-        let mut kept = 0;
+        // Kept packets in a row are moved together.
+        let (mut kept, mut run) = (0, 0);
         for number in 0..packets.len() {
             let taken = match packets.get_mut(number) {
                 Some(packet) => self.assembler.take(self.next, packet),
                 None => Taken::Dropped,
             };
             self.next += PACKET_LEN as u64;
-            if taken == Taken::Kept {
-                if kept != number {
-                    packets.copy_within(number..=number, kept);
-                }
-                kept += 1;
+            if taken == Taken::Dropped {
+                packets.copy_within(run..number, kept);
+                kept += number - run;
+                run = number + 1;
             }
         }
+        packets.copy_within(run.., kept);
+        kept += packets.len() - run;
         self.count(packets.len(), kept);
         Ok(())
     }
@@ -278,7 +285,7 @@ impl Lane {
     /// Reads elsewhere and copies what is kept.
     fn fill_picking(&mut self, slot: &mut [u8], scratch: &mut Vec<u8>, end: u64) -> Result<(), PackageError> {
         let step = self.stride.len() as u64;
-        let room = (LANE_BYTES - self.filled) / PACKET_LEN;
+        let room = (LANE_BYTES - self.filled).div_ceil(PACKET_LEN);
         // As much as will fill the room, by what was kept so far.
         let expected = (room as u64 * (self.read + 1) / (self.kept + 1)).max(1);
         let most = (SCRATCH_BYTES as u64 / step).min((end - self.next).div_ceil(step));

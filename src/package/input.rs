@@ -209,7 +209,8 @@ pub enum Reader {
     Pipe(Pipe),
 }
 
-const CHUNK: usize = 1024 * 1024;
+/// Bytes that the scan reads at once: little enough to stay in the cache nearest to it beside what the workers use.
+const CHUNK: usize = 256 * 1024;
 /// How long standard input is waited for until it is looked whether the run is to stop.
 const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
@@ -293,7 +294,7 @@ impl Pipe {
                 return Err(PackageError::Interrupted);
             }
             let start = self.bytes.len();
-            self.bytes.resize(start + CHUNK / 4, 0);
+            self.bytes.resize(start + CHUNK, 0);
             let got = loop {
                 match stdin.read(self.bytes.get_mut(start..).unwrap_or_default()) {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -324,7 +325,7 @@ impl Pipe {
     pub fn release(&mut self, offset: u64) {
         let gone = offset.saturating_sub(self.base).min(self.bytes.len() as u64) as usize;
         // Moving the rest to the front is worth it only when much has gone.
-        if gone >= CHUNK || gone == self.bytes.len() {
+        if gone >= 4 * CHUNK || gone == self.bytes.len() {
             self.bytes.drain(..gone);
             self.base += gone as u64;
         }

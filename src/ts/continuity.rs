@@ -60,6 +60,19 @@ impl Continuity {
         }
         Step::Gap { expected, found }
     }
+
+    /// Takes the packet if it does no more than go on: payload alone, the counter that is due, no other flag. Else
+    /// nothing changes, and [`Self::step`] tells how it follows.
+    #[inline]
+    pub fn step_plainly(&mut self, packet: Packet<'_>) -> bool {
+        let [_, flags, _, control, ..] = packet.bytes();
+        let plain = flags & 0xC0 == 0 && self.last.is_some_and(|last| *control == 0x10 | ((last + 1) & 0x0F));
+        if plain {
+            self.last = Some(control & 0x0F);
+            self.repeated = false;
+        }
+        plain
+    }
 }
 
 #[cfg(test)]
@@ -95,6 +108,34 @@ mod tests {
         );
         assert_eq!(steps(&[[0x10, 3, 0], [0x30, 9, 0x80], [0x10, 10, 0]]), [Continues, Signalled, Continues]);
         assert_eq!(steps(&[[0x10, 3, 0], [0x00, 9, 0], [0x10, 4, 0]]), [Continues; 3], "control 00 is discarded");
+    }
+
+    #[test]
+    fn a_plain_step_is_a_step() {
+        for (before, after) in (0..=255u8).flat_map(|before| (0..=255u8).map(move |after| (before, after))) {
+            for flags in [0x01, 0x41, 0x81] {
+                let packet = |flags: u8, control: u8| {
+                    let mut bytes = [0; PACKET_LEN];
+                    bytes[..4].copy_from_slice(&[0x47, flags, 0, control]);
+                    bytes
+                };
+                let (first, second) = (packet(1, before), packet(flags, after));
+                let (mut plain, mut full) = (Continuity::new(), Continuity::new());
+                plain.step(Packet::new(&first).unwrap());
+                full.step(Packet::new(&first).unwrap());
+                let state = (plain.last, plain.repeated);
+                let plainly = plain.step_plainly(Packet::new(&second).unwrap());
+                let step = full.step(Packet::new(&second).unwrap());
+                if plainly {
+                    assert_eq!((step, flags, after & 0xF0), (Step::Continues, 1, 0x10));
+                    assert_eq!((plain.last, plain.repeated), (full.last, full.repeated));
+                } else {
+                    assert_eq!((plain.last, plain.repeated), state);
+                    let expected = state.0.is_some_and(|last| after == 0x10 | ((last + 1) & 0x0F));
+                    assert!(!expected || flags != 1, "{before:02x} {after:02x}");
+                }
+            }
+        }
     }
 
     #[test]
