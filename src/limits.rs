@@ -117,3 +117,10 @@ pub const AWS_ATTEMPT_TIMEOUT: std::time::Duration = std::time::Duration::from_s
 pub const AWS_CALL_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(60);
 /// Attempts of a call; the waits between them (exponential, with jitter) are about 15 s in all, room for a burst of throttling.
 pub const AWS_ATTEMPTS: u32 = 5;
+
+// --- kms ---
+
+/// The largest ciphertext that AWS KMS gives or takes, in bytes (spec KMS-002).
+pub const KMS_CIPHERTEXT_BYTES: usize = 6144;
+/// Grant tokens of one call (spec KMS-012).
+pub const KMS_GRANT_TOKENS: usize = 10;

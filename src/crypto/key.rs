@@ -11,6 +11,8 @@ use zeroize::{Zeroize, Zeroizing};
 pub(in crate::crypto) const IV_LABEL: &str = "keyrung iv v1";
 /// HKDF label of the subkey that seals the commit record.
 pub(in crate::crypto) const RECORD_LABEL: &str = "keyrung record v1";
+/// HKDF label of the subkey that binds a sealed key's record to its content.
+pub(in crate::crypto) const BINDING_LABEL: &str = "keyrung binding v1";
 
 /// The system's random number generator gave no bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -270,5 +272,6 @@ mod tests {
         let prk = hmac(&[0; 32], &[&[7; 16]]);
         assert_eq!(key.subkey(IV_LABEL).0.as_slice(), hmac(&prk, &[b"keyrung iv v1", &[1]]).as_slice());
         assert!(key.subkey(IV_LABEL).0 != key.subkey(RECORD_LABEL).0);
+        assert!(key.subkey(BINDING_LABEL).0 != key.subkey(RECORD_LABEL).0);
     }
 }

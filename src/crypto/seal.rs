@@ -1,7 +1,7 @@
-//! The seal of the commit record: an HMAC under a subkey of the data key, so that whoever holds the key can tell tampering
-//! from damage.
+//! What only the holder of a data key can write about it, each an HMAC under a subkey of its own: the seal of the commit
+//! record, by which the holder can tell tampering from damage, and the binding of a sealed key's record to its content.
 
-use crate::crypto::key::{ContentKey, RECORD_LABEL};
+use crate::crypto::key::{BINDING_LABEL, ContentKey, RECORD_LABEL};
 use hmac::Mac;
 
 /// HMAC-SHA256 over the bytes of a commit record, under the data key's own subkey for that.
@@ -31,6 +31,30 @@ impl RecordSeal {
     }
 }
 
+/// HMAC-SHA256 over the names in a sealed key's record, under the data key's own subkey for that.
+pub struct KeyBinding;
+
+/// The names are not those that were bound, or not to this key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the binding does not match these names under this key")]
+pub struct BindingMismatch;
+
+impl KeyBinding {
+    /// Binds `names` to `key`.
+    #[must_use]
+    pub fn bind(key: &ContentKey, names: &[u8]) -> [u8; 32] {
+        key.subkey(BINDING_LABEL).mac().chain_update(names).finalize().into_bytes().into()
+    }
+
+    /// Compares `binding` with that of `names` in constant time.
+    ///
+    /// # Errors
+    /// [`BindingMismatch`].
+    pub fn verify(key: &ContentKey, names: &[u8], binding: &[u8]) -> Result<(), BindingMismatch> {
+        key.subkey(BINDING_LABEL).mac().chain_update(names).verify_slice(binding).map_err(|_| BindingMismatch)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,6 +67,19 @@ mod tests {
             hex::encode(RecordSeal::seal(&key, b"record")),
             "e23756c2a7317d3102274104db9b89ba3be65d12dcaa72fa73689519e110a56b"
         );
+    }
+
+    /// Computed with Python's hmac and hashlib: records that are out there depend on it.
+    #[test]
+    fn the_binding_is_what_was_promised() {
+        let key = ContentKey::from_bytes(&mut { *b"0123456789abcdef" });
+        let binding = KeyBinding::bind(&key, b"id\nfilm\n");
+        assert_eq!(hex::encode(binding), "8d30897cc722b1ce5172bec30ec6f1a62f3469c5c7117b90223c82c768bdfd21");
+        assert_eq!(KeyBinding::verify(&key, b"id\nfilm\n", &binding), Ok(()));
+        assert_eq!(KeyBinding::verify(&key, b"id\nfilm2\n", &binding), Err(BindingMismatch));
+        assert_eq!(KeyBinding::verify(&key, b"id\nfilm\n", &binding[..16]), Err(BindingMismatch));
+        let other = ContentKey::from_bytes(&mut [8; 16]);
+        assert_eq!(KeyBinding::verify(&other, b"id\nfilm\n", &binding), Err(BindingMismatch));
     }
 
     #[test]

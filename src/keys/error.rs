@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::crypto::key::RandomError;
+use crate::keys::Refusal;
 use crate::storage::StorageError;
 
 /// A failure of a key, a provider, or what is stored of them. No message holds anything secret.
@@ -29,6 +30,25 @@ pub enum KeyError {
         /// What the provider said, on one line.
         reason: String,
     },
+    /// The provider was reached and would not use the key, for a reason of its own.
+    #[error("{provider} refused the use of {key}: {refusal}")]
+    Refused {
+        /// The provider's name.
+        provider: &'static str,
+        /// The provider's name of the wrapping key.
+        key: String,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// The key opens, but nothing says that it is the key of the content that its record names.
+    #[error("key {key_id} is not bound to its content id: its record was changed")]
+    Unbound {
+        /// The sealed key.
+        key_id: String,
+    },
+    /// What was done cannot be recorded, so it is not done.
+    #[error("the audit log cannot be written: {0}")]
+    Audit(String),
     /// The record is another provider's, or sealed under another wrapping key than the one at hand. Nothing was tried.
     #[error("key {key_id} is sealed by {provider} under {key}, which is not at hand")]
     NotMine {
@@ -100,11 +120,16 @@ impl KeyError {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Storage(error) => return error.hint(),
+            Self::Refused { key, refusal, .. } => return refusal.hint(key),
+            Self::Denied { .. } => {
+                "the caller's role or the key's policy must allow it for this context; a grant younger than five minutes \
+                 needs its token: --grant-token"
+            }
             Self::NotMine { provider, .. } if provider == "local" => {
                 "put the keyring back that sealed it: keyrung key restore FILE"
             }
             Self::NotMine { .. } => "name its provider with --key-provider",
-            Self::Unsealable { .. } => "fetch the record again from where it was stored",
+            Self::Unsealable { .. } | Self::Unbound { .. } => "fetch the record again from where it was stored",
             Self::NoKeyring { .. } => "keyrung key restore FILE puts a backup back",
             Self::NoHome => "set KEYRUNG_HOME to a private folder",
             Self::UnknownVersion { .. } => "use the version of keyrung that wrote it, or a later one",
@@ -112,6 +137,19 @@ impl KeyError {
             _ => return None,
         };
         Some(hint.into())
+    }
+
+    /// A name for it in the audit log, where the provider has given none: what KMS would call it.
+    pub(super) fn code(&self) -> &'static str {
+        match self {
+            Self::Unsealable { .. } => "InvalidCiphertextException",
+            Self::NotMine { .. } => "IncorrectKeyException",
+            Self::Denied { .. } => "AccessDeniedException",
+            Self::Unbound { .. } => "KeyNotBound",
+            Self::Malformed { .. } => "MalformedAnswer",
+            Self::Unavailable { .. } => "ServiceUnavailable",
+            _ => "InternalFailure",
+        }
     }
 
     /// Whether the same call may succeed later without anyone's doing.
@@ -139,7 +177,20 @@ mod tests {
             (
                 KeyError::Denied { provider: "aws-kms", key: s("alias/a"), reason: s("no kms:Decrypt") },
                 "aws-kms refused the use of alias/a: no kms:Decrypt",
-                None,
+                Some(
+                    "the caller's role or the key's policy must allow it for this context; a grant younger than five \
+                     minutes needs its token: --grant-token",
+                ),
+            ),
+            (
+                KeyError::Refused { provider: "aws-kms", key: s("ARN"), refusal: Refusal::Disabled },
+                "aws-kms refused the use of ARN: the key is disabled",
+                Some("aws kms enable-key --key-id ARN"),
+            ),
+            (
+                KeyError::Unbound { key_id: s("ID") },
+                "key ID is not bound to its content id: its record was changed",
+                Some("fetch the record again from where it was stored"),
             ),
             (
                 KeyError::NotMine { key_id: s("ID"), provider: s("local"), key: s("KEK") },

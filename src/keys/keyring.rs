@@ -9,6 +9,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::crypto::key::{ContentKey, FileKey, FileKeyLength};
+use crate::keys::audit::{Audit, Entry, Operation};
 use crate::keys::document::{self, CreatedAt, Version1};
 use crate::keys::id::random;
 use crate::keys::provider::FILE_KEY;
@@ -45,6 +46,7 @@ pub struct LocalKeyring {
     kek: Box<Zeroizing<[u8; 32]>>,
     kek_id: KeyId,
     created: CreatedAt,
+    audit: Audit,
 }
 
 /// The file. The key is borrowed from the buffer that was read, which is wiped.
@@ -73,7 +75,13 @@ impl LocalKeyring {
         }
         let mut kek = Box::new(Zeroizing::new([0; 32]));
         random(kek.as_mut_slice())?;
-        let made = Self { path: path.clone(), kek, kek_id: KeyId::generate()?, created: CreatedAt::now() };
+        let made = Self {
+            path: path.clone(),
+            kek,
+            kek_id: KeyId::generate()?,
+            created: CreatedAt::now(),
+            audit: Audit::default(),
+        };
         match durable::create_new(&path, &made.to_json(), 0o600) {
             Ok(()) => Ok((made, Opened::Created)),
             Err(StorageError::Exists { .. }) => Ok((Self::load(&path)?, Opened::Existing)),
@@ -134,6 +142,35 @@ impl LocalKeyring {
         self.kek_id
     }
 
+    /// With every operation recorded.
+    #[must_use]
+    pub fn with_audit(mut self, audit: Audit) -> Self {
+        self.audit = audit;
+        self
+    }
+
+    /// Records how an operation went. What it gave is handed on only when it could be recorded.
+    fn audited<T>(
+        &self,
+        operation: Operation,
+        key_id: Option<KeyId>,
+        context: &EncryptionContext,
+        result: Result<T, KeyError>,
+    ) -> Result<T, KeyError> {
+        let key = self.kek_id.to_string();
+        let (provider, failure) = (self.name(), result.as_ref().err().map(|error| (error.code(), error)));
+        let entry = Entry { operation, provider, key: &key, key_id, context, source: None, request_id: None, failure };
+        self.audit.record(&entry)?;
+        result
+    }
+
+    fn open_envelope(&self, sealed: &SealedKey) -> Result<ContentKey, KeyError> {
+        envelope::open(&self.kek, &self.kek_id.to_string(), &sealed.context.canonical(), &sealed.ciphertext)
+            .and_then(|mut secret| secret.as_mut_slice().try_into().ok().map(ContentKey::from_bytes))
+            .ok_or_else(|| KeyError::Unsealable { key_id: sealed.key_id.to_string() })
+            .and_then(|key| sealed.opened(key))
+    }
+
     /// The keyring's file.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -171,7 +208,7 @@ impl LocalKeyring {
             (Ok(32), Some(bytes)) => kek.copy_from_slice(bytes),
             _ => return Err(damaged("its key is not 32 bytes in base64".into())),
         }
-        Ok(Self { path: path.to_path_buf(), kek, kek_id: read.kek_id, created: read.created })
+        Ok(Self { path: path.to_path_buf(), kek, kek_id: read.kek_id, created: read.created, audit: Audit::default() })
     }
 
     fn to_json(&self) -> Zeroizing<Vec<u8>> {
@@ -194,12 +231,17 @@ impl KeyProvider for LocalKeyring {
 
     fn generate(&self, context: &EncryptionContext) -> Result<(ContentKey, Ciphertext), KeyError> {
         let key = ContentKey::generate()?;
-        let sealed = self.seal(&key, context)?;
-        Ok((key, sealed))
+        let sealed = self.wrap(key.expose(), context);
+        Ok((key, self.audited(Operation::Generate, None, context, sealed)?))
+    }
+
+    fn generate_sealed(&self, context: &EncryptionContext) -> Result<Ciphertext, KeyError> {
+        let sealed = self.wrap(ContentKey::generate()?.expose(), context);
+        self.audited(Operation::GenerateSealed, None, context, sealed)
     }
 
     fn seal(&self, key: &ContentKey, context: &EncryptionContext) -> Result<Ciphertext, KeyError> {
-        self.wrap(key.expose(), context)
+        self.audited(Operation::Seal, None, context, self.wrap(key.expose(), context))
     }
 
     fn unseal(&self, sealed: &SealedKey) -> Result<ContentKey, KeyError> {
@@ -211,9 +253,7 @@ impl KeyProvider for LocalKeyring {
                 key: sealed.key.clone(),
             });
         }
-        envelope::open(&self.kek, &kek_id, &sealed.context.canonical(), &sealed.ciphertext)
-            .and_then(|mut secret| secret.as_mut_slice().try_into().ok().map(ContentKey::from_bytes))
-            .ok_or_else(|| KeyError::Unsealable { key_id: sealed.key_id.to_string() })
+        self.audited(Operation::Unseal, Some(sealed.key_id), &sealed.context, self.open_envelope(sealed))
     }
 
     fn generate_file_key(
@@ -223,8 +263,8 @@ impl KeyProvider for LocalKeyring {
     ) -> Result<(FileKey, Ciphertext), KeyError> {
         let key = FileKey::generate(length)?;
         // The envelope's tag covers the length of what it holds.
-        let sealed = self.wrap(key.expose(), context)?;
-        Ok((key, sealed))
+        let sealed = self.wrap(key.expose(), context);
+        Ok((key, self.audited(Operation::Generate, None, context, sealed)?))
     }
 
     fn unseal_file_key(&self, ciphertext: &Ciphertext, context: &EncryptionContext) -> Result<FileKey, KeyError> {
@@ -236,9 +276,10 @@ impl KeyProvider for LocalKeyring {
                 key: ciphertext.key.clone(),
             });
         }
-        envelope::open(&self.kek, &kek_id, &context.canonical(), &ciphertext.blob)
+        let opened = envelope::open(&self.kek, &kek_id, &context.canonical(), &ciphertext.blob)
             .and_then(|mut secret| FileKey::from_bytes(&mut secret).ok())
-            .ok_or_else(|| KeyError::Unsealable { key_id: FILE_KEY.into() })
+            .ok_or_else(|| KeyError::Unsealable { key_id: FILE_KEY.into() });
+        self.audited(Operation::Unseal, None, context, opened)
     }
 }
 

@@ -23,6 +23,15 @@ pub trait KeyProvider: Send + Sync {
     /// [`KeyError::Denied`], [`KeyError::Unavailable`], [`KeyError::Random`].
     fn generate(&self, context: &EncryptionContext) -> Result<(ContentKey, Ciphertext), KeyError>;
 
+    /// A new data key that nobody sees, sealed under `context`. A provider that can make one only in this process forgets it
+    /// at once.
+    ///
+    /// # Errors
+    /// As [`KeyProvider::generate`].
+    fn generate_sealed(&self, context: &EncryptionContext) -> Result<Ciphertext, KeyError> {
+        Ok(self.generate(context)?.1)
+    }
+
     /// Seals a given key under `context`.
     ///
     /// # Errors
@@ -35,6 +44,16 @@ pub trait KeyProvider: Send + Sync {
     /// [`KeyError::NotMine`] when another provider or wrapping key sealed it, [`KeyError::Unsealable`] when it was changed;
     /// as [`KeyProvider::generate`].
     fn unseal(&self, sealed: &SealedKey) -> Result<ContentKey, KeyError>;
+
+    /// Seals a sealed key anew, under this provider's wrapping key and `context`, without the plaintext ever being here. None
+    /// where this provider cannot do that with what sealed it; then it has to be unsealed and sealed.
+    ///
+    /// # Errors
+    /// As [`KeyProvider::unseal`].
+    fn reseal(&self, sealed: &SealedKey, context: &EncryptionContext) -> Result<Option<Ciphertext>, KeyError> {
+        let _ = (sealed, context);
+        Ok(None)
+    }
 
     /// A new key for a whole file, sealed under `context`.
     ///
@@ -77,6 +96,28 @@ pub(crate) fn contract(provider: &dyn KeyProvider) {
     for sealed in [sealed.clone(), again] {
         assert_eq!(provider.unseal(&record(sealed)).unwrap().expose(), key.expose());
     }
+
+    let unseen = record(provider.generate_sealed(&context).unwrap());
+    assert!(provider.unseal(&unseen).unwrap().expose() != key.expose());
+    let mut more_context = context.clone();
+    more_context.insert("more=1".parse().unwrap()).unwrap();
+    if let Some(resealed) = provider.reseal(&record(sealed.clone()), &more_context).unwrap() {
+        let mut moved = record(resealed);
+        assert!(matches!(provider.unseal(&moved), Err(KeyError::Unsealable { .. })));
+        moved.context = more_context;
+        assert_eq!(provider.unseal(&moved).unwrap().expose(), key.expose());
+    }
+
+    // A context without the content id: only the binding tells whose key it is.
+    let bare = EncryptionContext::default();
+    let (key_of_bare, sealed_bare) = provider.generate(&bare).unwrap();
+    let unbound = SealedKey::new(content_id.clone(), provider.name(), bare, sealed_bare).unwrap();
+    assert!(matches!(provider.unseal(&unbound), Err(KeyError::Unbound { .. })));
+    let bound = unbound.bound(&key_of_bare);
+    assert_eq!(provider.unseal(&bound).unwrap().expose(), key_of_bare.expose());
+    let mut moved = bound.clone();
+    moved.content_id = "film-2".parse().unwrap();
+    assert!(matches!(provider.unseal(&moved), Err(KeyError::Unbound { .. })));
 
     let refused = |change: &dyn Fn(&mut SealedKey)| {
         let mut changed = record(sealed.clone());

@@ -2,9 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::crypto::key::ContentKey;
+use crate::crypto::seal::KeyBinding;
 use crate::keys::context::CONTENT_ID;
 use crate::keys::document::{self, CreatedAt, Version1, base64_text};
-use crate::keys::{Ciphertext, ContentId, EncryptionContext, KeyError, KeyId};
+use crate::keys::{Ciphertext, ContentId, EncryptionContext, Hex256, KeyError, KeyId};
 
 /// A data key sealed by a provider, and what it takes to unseal it.
 ///
@@ -28,6 +30,9 @@ pub struct SealedKey {
     pub ciphertext: Vec<u8>,
     /// When it was sealed.
     pub created: CreatedAt,
+    /// Binds the key to key id and content id; none when nobody has seen the key when the record was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub binding: Option<Hex256>,
 }
 
 impl SealedKey {
@@ -50,7 +55,40 @@ impl SealedKey {
             context,
             ciphertext: sealed.blob,
             created: CreatedAt::now(),
+            binding: None,
         })
+    }
+
+    /// The record bound to its content by the key itself, for whoever has the key at hand. Whoever can write to the key
+    /// store, but not open keys, cannot make this for another content id.
+    #[must_use]
+    pub fn bound(mut self, key: &ContentKey) -> Self {
+        self.binding = Some(Hex256::from_bytes(KeyBinding::bind(key, &self.names())));
+        self
+    }
+
+    /// Hands `key`, which this record has been opened to, on when it is the key of the content that the record names: the
+    /// binding says so, or the encryption context, which the provider has authenticated.
+    ///
+    /// # Errors
+    /// [`KeyError::Unbound`].
+    pub(super) fn opened(&self, key: ContentKey) -> Result<ContentKey, KeyError> {
+        let right = match self.binding {
+            Some(binding) => KeyBinding::verify(&key, &self.names(), &binding.bytes()).is_ok(),
+            None => self.context_names_content(),
+        };
+        if right { Ok(key) } else { Err(KeyError::Unbound { key_id: self.key_id.to_string() }) }
+    }
+
+    /// Whether the encryption context holds the content id. Another one than the record's is refused when it is read.
+    #[must_use]
+    pub fn context_names_content(&self) -> bool {
+        self.context.pairs().any(|(name, id)| name == CONTENT_ID && id == self.content_id.as_str())
+    }
+
+    /// What the binding is over. Neither id has a line end.
+    fn names(&self) -> Vec<u8> {
+        format!("{}\n{}\n", self.key_id, self.content_id).into_bytes()
     }
 
     /// Reads a record. `what` names it in errors.

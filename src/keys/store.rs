@@ -67,6 +67,25 @@ impl KeyStore {
         Ok(key)
     }
 
+    /// Puts `new`, the same key sealed anew, in the place of `old`, which was read before; also where a claim holds a copy, so
+    /// that a run that adopts the claim finds the key as it is stored. Killed in between, the same again completes it.
+    ///
+    /// # Errors
+    /// [`StorageError::Changed`] when someone else has replaced `old` or the claim since; whatever storage reports.
+    pub fn reseal(&self, old: &SealedKey, new: &SealedKey) -> Result<(), KeyError> {
+        if old.key_id != new.key_id || old.content_id != new.content_id {
+            let reason = format!("its successor is key {} of {}", new.key_id, new.content_id);
+            return Err(KeyError::Malformed { what: format!("key {}", old.key_id), reason });
+        }
+        self.keys.replace(&file(old.key_id), &old.to_json(), &new.to_json())?;
+        if let Some(claim) = self.claim_read(&new.content_id)?.filter(|claim| claim.key.key_id == new.key_id) {
+            let mut resealed = claim.clone();
+            resealed.key = new.clone();
+            self.claim_replace(&claim, &resealed)?;
+        }
+        Ok(())
+    }
+
     /// The ids of all sealed keys, sorted. Files of other names are not looked at.
     ///
     /// # Errors

@@ -71,12 +71,14 @@ impl Run {
 pub struct World {
     /// The working folder.
     pub folder: PathBuf,
+    /// What is in the environment, besides where its home is.
+    pub environment: Vec<(&'static str, String)>,
 }
 
 impl World {
     /// A new one.
     pub fn new(name: &str) -> Self {
-        Self { folder: scratch(name) }
+        Self { folder: scratch(name), environment: Vec::new() }
     }
 
     /// keyrung with these arguments, not started yet.
@@ -84,6 +86,7 @@ impl World {
         let mut command = Command::new(env!("CARGO_BIN_EXE_keyrung"));
         command.args(arguments).env_clear().current_dir(&self.folder);
         command.env("KEYRUNG_HOME", self.folder.join("home")).env("HOME", &self.folder).env("LC_ALL", "C.UTF-8");
+        command.envs(self.environment.iter().cloned());
         command
     }
 

@@ -26,6 +26,8 @@ mod ladders;
 mod media;
 #[cfg(feature = "aws")]
 mod moto;
+#[cfg(feature = "aws")]
+mod moto_server;
 mod package;
 mod pages;
 mod permissions;
