@@ -69,6 +69,7 @@ impl From<KeyError> for CliError {
             KeyError::Storage(error) => return error.into(),
             KeyError::Unavailable { .. } => Exit::Temporary,
             KeyError::Invalid { .. } => Exit::Usage,
+            KeyError::Audit(_) => Exit::Storage,
             _ => Exit::Key,
         };
         Self { message: error.to_string(), hint, exit }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use crate::keys::{
-    Claim, ContentId, ContextPair, ContextPreset, EncryptionContext, KeyError, KeyId, KeyStore, LocalKeyring, Opened,
-    SealedKey, home,
+    Access, Audit, Claim, ContentId, ContextPair, ContextPreset, EncryptionContext, KeyError, KeyId, KeyProvider,
+    KeyStore, Keychain, LocalKeyring, Opened, ProviderName, SealedKey, home,
 };
 use crate::storage::durable;
 
@@ -27,6 +27,16 @@ pub struct ContextArgs {
 }
 
 impl ContextArgs {
+    /// Whether the key is bound to something else than its content.
+    pub fn is_preset(&self) -> bool {
+        self.context_preset.is_some()
+    }
+
+    /// Whether anything was said.
+    pub fn is_given(&self) -> bool {
+        self.context_preset.is_some() || !self.context.is_empty()
+    }
+
     /// The context of a key for this content.
     ///
     /// # Errors
@@ -43,6 +53,135 @@ impl ContextArgs {
     }
 }
 
+/// Who has keys, and where what is done with them is recorded.
+#[derive(Debug, Clone, Args)]
+pub struct ProviderArgs {
+    /// Who seals new keys: local, or aws-kms:KEY, where KEY is a KMS key's id or ARN, alias/NAME, or an alias's ARN
+    #[arg(long, value_name = "PROVIDER", default_value_t)]
+    key_provider: ProviderName,
+    #[command(flatten)]
+    use_of: UseArgs,
+}
+
+/// How sealed keys are opened.
+#[derive(Debug, Clone, Args)]
+pub struct OpenArgs {
+    /// Open keys of a multi-Region KMS key through its replica: aws-kms:ARN [default: the key in the record]
+    #[arg(long, value_name = "PROVIDER")]
+    key_provider: Option<ProviderName>,
+    #[command(flatten)]
+    use_of: UseArgs,
+}
+
+/// What goes with every use of a key.
+#[derive(Debug, Clone, Args)]
+pub struct UseArgs {
+    /// Grant token for AWS KMS, while a grant is new; may be given several times
+    #[arg(long, value_name = "TOKEN")]
+    grant_token: Vec<String>,
+    /// Append a line of JSON to FILE for every key operation, as CloudTrail has them; - is standard error
+    #[arg(long, value_name = "FILE")]
+    audit: Option<PathBuf>,
+}
+
+impl UseArgs {
+    /// The audit log, opened before anything is done.
+    ///
+    /// # Errors
+    /// [`KeyError::Audit`].
+    fn audit(&self) -> Result<Audit, KeyError> {
+        match &self.audit {
+            None => Ok(Audit::default()),
+            Some(path) if path == Path::new("-") => Ok(Audit::to(std::io::stderr())),
+            Some(path) => Audit::file(path),
+        }
+    }
+
+    /// The ways to the providers of sealed keys; a multi-Region KMS key may be stood in for by `replica`.
+    ///
+    /// # Errors
+    /// [`KeyError::Audit`].
+    pub fn access(&self, replica: ProviderName) -> Result<Access, KeyError> {
+        Ok(Access { grant_tokens: self.grant_token.clone(), audit: self.audit()?, replica })
+    }
+}
+
+impl OpenArgs {
+    /// The ways to the providers of sealed keys.
+    ///
+    /// # Errors
+    /// [`KeyError::Audit`].
+    pub fn access(&self) -> Result<Access, KeyError> {
+        self.use_of.access(self.key_provider.clone().unwrap_or_default())
+    }
+}
+
+impl ProviderArgs {
+    /// The provider of new keys, which also opens what others have sealed. A local keyring is made where there is none. Warns
+    /// when key and client are in different regions.
+    ///
+    /// # Errors
+    /// When others have access to the keyring; whatever storage reports.
+    pub fn open_or_create(&self, output: Output) -> Result<Keychain, CliError> {
+        let access = self.access()?;
+        if let Some(warning) = self.region_warning(None)? {
+            output.warning(&warning);
+        }
+        let maker = maker(self.name(), &access, output)?;
+        Ok(Keychain::new(maker, access))
+    }
+
+    /// The provider by the name that was given.
+    pub fn name(&self) -> &ProviderName {
+        &self.key_provider
+    }
+
+    /// The ways to the providers of sealed keys.
+    ///
+    /// # Errors
+    /// [`KeyError::Audit`].
+    pub fn access(&self) -> Result<Access, KeyError> {
+        self.use_of.access(self.key_provider.clone())
+    }
+
+    /// One warning that names all regions, when key, bucket and this client are not in the same.
+    ///
+    /// # Errors
+    /// When the runtime for AWS cannot be started.
+    #[cfg_attr(not(feature = "aws"), allow(clippy::unnecessary_wraps))]
+    pub fn region_warning(&self, bucket: Option<&str>) -> Result<Option<String>, CliError> {
+        #[cfg(feature = "aws")]
+        if let ProviderName::AwsKms(key) = &self.key_provider {
+            let client =
+                crate::aws::client_region().map_err(|error| CliError::new(Exit::Internal, error.to_string()))?;
+            return Ok(crate::aws::region::disagreement(key.region(), bucket, client.as_deref()));
+        }
+        let _ = bucket;
+        Ok(None)
+    }
+}
+
+/// The provider that this name means. A local keyring is made where there is none; then says how not to lose what it seals.
+///
+/// # Errors
+/// When others have access to the keyring; whatever storage reports.
+pub fn maker(name: &ProviderName, access: &Access, output: Output) -> Result<Box<dyn KeyProvider>, CliError> {
+    match name {
+        ProviderName::Local => {
+            let (keyring, opened) = LocalKeyring::open_or_create(&home::open()?)?;
+            if matches!(opened, Opened::Created) {
+                output.note(&format!(
+                    "a keyring was made at {}; without it no sealed key opens again: keyrung key backup FILE keeps a copy",
+                    keyring.path().display(),
+                ));
+            }
+            Ok(Box::new(keyring.with_audit(access.audit.clone())))
+        }
+        #[cfg(feature = "aws")]
+        name => Ok(access.named(name)?),
+    }
+}
+
 /// Which key store.
 #[derive(Debug, Clone, Args)]
 pub struct KeyStoreArgs {
@@ -52,22 +191,15 @@ pub struct KeyStoreArgs {
 }
 
 impl KeyStoreArgs {
-    /// Opens the local keyring and the key store and makes them where they are missing. The first time, says how not to
-    /// lose the catalogue.
+    /// Opens the key store, and the provider of new keys, and makes store and local keyring where they are missing.
     ///
     /// # Errors
     /// When others have access to them; whatever storage reports.
-    pub fn open_or_create(&self, output: Output) -> Result<(LocalKeyring, KeyStore), CliError> {
+    pub fn open_or_create(&self, provider: &ProviderArgs, output: Output) -> Result<(Keychain, KeyStore), CliError> {
         let place = home::open()?;
-        let (keyring, opened) = LocalKeyring::open_or_create(&place)?;
-        if matches!(opened, Opened::Created) {
-            output.note(&format!(
-                "a keyring was made at {}; without it no sealed key opens again: keyrung key backup FILE keeps a copy",
-                keyring.path().display(),
-            ));
-        }
+        let keychain = provider.open_or_create(output)?;
         let store = KeyStore::open(self.key_store.as_ref().unwrap_or(&home::key_store(&place)))?;
-        Ok((keyring, store))
+        Ok((keychain, store))
     }
 
     /// Opens the key store to look into it; none when the default one has not been made yet. Nothing is made.

@@ -20,7 +20,7 @@ use crate::time::Span;
 
 use super::args::Global;
 use super::error::CliError;
-use super::key_access::{ContextArgs, KeyStoreArgs};
+use super::key_access::{ContextArgs, KeyStoreArgs, ProviderArgs};
 use super::package_report as report;
 use super::progress::Shown;
 use super::signal;
@@ -57,9 +57,8 @@ pub struct PackageArgs {
         help_heading = "Protection"
     )]
     protection: ProtectionArg,
-    /// Who seals the data key; there is only the local keyring so far
-    #[arg(long, default_value = "local", value_name = "PROVIDER", value_parser = provider, help_heading = "Protection")]
-    key_provider: Provider,
+    #[command(flatten, next_help_heading = "Protection")]
+    provider: ProviderArgs,
     #[command(flatten, next_help_heading = "Protection")]
     context: ContextArgs,
     /// Use a sealed key that the key store already has; it is bound to a content id and a context of its own
@@ -141,22 +140,6 @@ enum DurabilityArg {
     Power,
 }
 
-/// Who seals keys. There is one so far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Provider {
-    Local,
-}
-
-fn provider(text: &str) -> Result<Provider, String> {
-    match text {
-        "local" => Ok(Provider::Local),
-        _ if text.starts_with("aws-kms:") => {
-            Err("AWS KMS is not built into this version; the provider is local".to_owned())
-        }
-        _ => Err("the provider is local".to_owned()),
-    }
-}
-
 fn folder(text: &str) -> Result<PathBuf, String> {
     match text.split_once("://") {
         Some((scheme, _)) if !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
@@ -197,9 +180,9 @@ pub fn run(args: PackageArgs, global: &Global) -> Result<(), CliError> {
     };
     let opened = match args.protection {
         ProtectionArg::None => None,
-        ProtectionArg::Aes128 => Some(args.key_store.open_or_create(output)?),
+        ProtectionArg::Aes128 => Some(args.key_store.open_or_create(&args.provider, output)?),
     };
-    let keys = opened.as_ref().map(|(keyring, store)| Keys { provider: keyring, store });
+    let keys = opened.as_ref().map(|(keychain, store)| Keys { provider: keychain, store });
     let job = args.job(content_id, making)?;
     for warning in args.warnings() {
         output.warning(warning);
@@ -230,7 +213,6 @@ impl PackageArgs {
 
     fn job(&self, content_id: ContentId, making: Making) -> Result<Job, CliError> {
         let context = self.context.context(&content_id)?;
-        let Provider::Local = self.key_provider;
         let protection = (self.protection == ProtectionArg::Aes128).then(|| ProtectionPlan {
             key: match &self.key {
                 Some(id) => KeyChoice::Existing(*id),
@@ -239,6 +221,7 @@ impl PackageArgs {
             iv: self.iv,
             uri: self.key_uri.clone(),
             context,
+            provider: self.provider.name().clone(),
         });
         Ok(Job {
             dest: self.out.clone(),

@@ -8,12 +8,12 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use crate::keys::{ContentId, KeyId, KeyProvider, LocalKeyring, home};
+use crate::keys::{ContentId, KeyId};
 use crate::server::{KeyBytes, ServeError, ServedPackage, run as serve};
 
 use super::error::CliError;
 use super::exit::Exit;
-use super::key_access::KeyStoreArgs;
+use super::key_access::{KeyStoreArgs, OpenArgs};
 use super::output::Output;
 use super::signal;
 
@@ -33,6 +33,8 @@ pub struct ServeArgs {
     /// Loopback address and port to listen on; port 0 lets the system choose
     #[arg(long, default_value = "127.0.0.1:8484", value_name = "ADDR", value_parser = address)]
     listen: SocketAddr,
+    #[command(flatten)]
+    open: OpenArgs,
     #[command(flatten)]
     key_store: KeyStoreArgs,
 }
@@ -62,7 +64,7 @@ pub fn run(args: ServeArgs, output: Output) -> Result<(), CliError> {
     signal::watch(move || drop(stop))?;
     let packages = args.folders.iter().map(|folder| ServedPackage::open(folder)).collect::<Result<Vec<_>, _>>()?;
     let entries = packages.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
-    let keys = unseal(&entries, &args.key_store)?;
+    let keys = unseal(&entries, &args)?;
     let source = move |id: &str| -> Option<KeyBytes> { keys.get(id).cloned() };
     let ready = |address: SocketAddr| announce(address, &entries, output);
     serve(args.listen, packages, source, ready, async {
@@ -85,22 +87,19 @@ fn entry(package: &ServedPackage) -> Result<Entry, CliError> {
     Ok(Entry { content_id, folder, key_id, path })
 }
 
-/// The keys of exactly these packages. The keyring is closed again before anyone can ask.
-fn unseal(entries: &[Entry], key_store: &KeyStoreArgs) -> Result<HashMap<String, KeyBytes>, CliError> {
+/// The keys of exactly these packages, each opened through the provider that it names. All of them are open before anyone can
+/// ask.
+fn unseal(entries: &[Entry], args: &ServeArgs) -> Result<HashMap<String, KeyBytes>, CliError> {
     let mut keys = HashMap::new();
-    let mut keyring = None;
+    let access = args.open.access()?;
     for entry in entries {
         let Some(key_id) = entry.key_id else { continue };
-        let (_, sealed) = key_store.find(&key_id)?;
+        let (_, sealed) = args.key_store.find(&key_id)?;
         if sealed.content_id != entry.content_id {
             let text = format!("{}: its key {key_id} is for content id {}", entry.folder.display(), sealed.content_id);
             return Err(CliError::new(Exit::Key, text).hint("its commit record was changed: package it again"));
         }
-        let keyring = match &keyring {
-            Some(keyring) => keyring,
-            None => keyring.insert(LocalKeyring::open(&home::resolve()?)?),
-        };
-        keys.insert(key_id.to_string(), KeyBytes::new(*keyring.unseal(&sealed)?.expose()));
+        keys.insert(key_id.to_string(), KeyBytes::new(*access.unseal(&sealed)?.expose()));
     }
     Ok(keys)
 }

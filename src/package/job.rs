@@ -10,7 +10,8 @@ use sha2::{Digest as _, Sha256};
 use crate::crypto::iv::{IvPolicy, IvSource, Nonce};
 use crate::crypto::key::ContentKey;
 use crate::keys::{
-    Claim, ClaimState, ContentId, EncryptionContext, Hex256, KeyError, KeyId, KeyProvider, KeyStore, SealedKey,
+    Claim, ClaimState, ContentId, EncryptionContext, Hex256, KeyError, KeyId, KeyProvider, KeyStore, ProviderName,
+    SealedKey,
 };
 use crate::limits;
 use crate::playlist::value::KeyUri;
@@ -46,6 +47,8 @@ pub struct ProtectionPlan {
     pub uri: KeyUriTemplate,
     /// The context that is bound to a new key.
     pub context: EncryptionContext,
+    /// Who seals a new key.
+    pub provider: ProviderName,
 }
 
 /// What a package needs of keys, opened only for packages that are protected.
@@ -280,7 +283,7 @@ fn try_claim(
         KeyChoice::New => {
             let (key, ciphertext) = keys.provider.generate(&protection.context)?;
             let context = protection.context.clone();
-            (SealedKey::new(job.content_id.clone(), keys.provider.name(), context, ciphertext)?, key)
+            (SealedKey::new(job.content_id.clone(), keys.provider.name(), context, ciphertext)?.bound(&key), key)
         }
         KeyChoice::Existing(id) => {
             let sealed = keys.store.get(id)?;
@@ -340,6 +343,8 @@ fn identity(job: &Job, protection: &ProtectionPlan, plan: &Plan, dest: String) -
     field(protection.iv.to_string().as_bytes());
     field(protection.uri.as_str().as_bytes());
     field(&protection.context.canonical());
+    // A run under another provider must not adopt a key that it would not have made.
+    field(protection.provider.to_string().as_bytes());
     if let KeyChoice::Existing(id) = &protection.key {
         field(id.to_string().as_bytes());
     }

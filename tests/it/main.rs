@@ -22,6 +22,10 @@ mod frames;
 mod gc;
 mod hostile;
 mod key;
+#[cfg(feature = "aws")]
+mod kms;
+#[cfg(feature = "aws")]
+mod kms_faults;
 mod ladders;
 mod media;
 #[cfg(feature = "aws")]
@@ -42,3 +46,5 @@ mod space;
 mod stdin;
 mod stream;
 mod table;
+#[cfg(feature = "aws")]
+mod wire;

@@ -14,14 +14,15 @@ use super::package::{self, Package, path_text};
 use super::refusals::refuse;
 
 /// A server that is ended when it is dropped.
-struct Server {
+pub struct Server {
     child: Child,
     address: SocketAddr,
     json: Value,
 }
 
 impl Server {
-    fn start(world: &World, folders: &[&str]) -> Self {
+    /// Serves these folders.
+    pub fn start(world: &World, folders: &[&str]) -> Self {
         let arguments = [&["--json", "serve", "--listen", "127.0.0.1:0"], folders].concat();
         let mut command = world.command(&arguments);
         let mut child =
@@ -55,7 +56,7 @@ impl Server {
     }
 
     /// One request of a raw client: the status, the head in lower case, and the body.
-    fn get(&self, path: &str, fields: &str) -> (u16, String, Vec<u8>) {
+    pub fn get(&self, path: &str, fields: &str) -> (u16, String, Vec<u8>) {
         let host = format!("Host: {}\r\n", self.address);
         let host = if fields.contains("Host:") { "" } else { &host };
         let mut stream = TcpStream::connect(self.address).expect("a connection");

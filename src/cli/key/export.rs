@@ -6,9 +6,10 @@ use clap::Args;
 use zeroize::Zeroizing;
 
 use crate::cli::error::CliError;
-use crate::cli::key_access::KeyStoreArgs;
+use crate::cli::key_access::{KeyStoreArgs, OpenArgs};
 use crate::cli::output::{Format, Output};
-use crate::keys::{KeyId, KeyProvider, LocalKeyring, home};
+use crate::keys::KeyId;
+use crate::keys::audit::{Entry, Operation};
 
 /// Write a key, unsealed, to standard output
 ///
@@ -24,20 +25,33 @@ pub struct ExportArgs {
     #[arg(long)]
     hex: bool,
     #[command(flatten)]
+    open: OpenArgs,
+    #[command(flatten)]
     key_store: KeyStoreArgs,
 }
 
 /// Writes the key.
 ///
 /// # Errors
-/// When there is none of this id, the keyring does not open it, or raw bytes would go to a terminal.
+/// When there is none of this id, its provider does not open it, or raw bytes would go to a terminal.
 pub fn run(args: &ExportArgs, output: Output) -> Result<(), CliError> {
     let raw = output.format() == Format::Text && !args.hex;
     if raw && io::stdout().is_terminal() {
         return Err(CliError::usage("raw key bytes are not written to a terminal").hint("--hex, or > FILE"));
     }
     let (_, sealed) = args.key_store.find(&args.key_id)?;
-    let key = LocalKeyring::open(&home::resolve()?)?.unseal(&sealed)?;
+    let access = args.open.access()?;
+    let key = access.unseal(&sealed)?;
+    access.audit.record(&Entry {
+        operation: Operation::Export,
+        provider: &sealed.provider,
+        key: &sealed.key,
+        key_id: Some(sealed.key_id),
+        context: &sealed.context,
+        source: None,
+        request_id: None,
+        failure: None,
+    })?;
     let mut digits = Zeroizing::new([0; 32]);
     // 16 bytes are 32 digits.
     let _ = hex::encode_to_slice(key.expose(), digits.as_mut_slice());

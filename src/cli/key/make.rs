@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
-use crate::cli::key_access::{ContextArgs, KeyStoreArgs};
+use crate::cli::key_access::{ContextArgs, KeyStoreArgs, ProviderArgs};
 use crate::cli::output::Output;
 use crate::crypto::key::ContentKey;
 use crate::keys::{ContentId, KeyProvider, KeyStore, SealedKey};
@@ -20,6 +20,9 @@ use crate::keys::{ContentId, KeyProvider, KeyStore, SealedKey};
 /// Prints the key's id, with --json the whole record. keyrung package --key KEY_ID --content-id ID uses it.
 #[derive(Debug, Args)]
 pub struct GenerateArgs {
+    /// Do not open the key: it is made sealed, for a later run (AWS KMS: GenerateDataKeyWithoutPlaintext)
+    #[arg(long)]
+    sealed_only: bool,
     #[command(flatten)]
     binding: Binding,
 }
@@ -45,6 +48,8 @@ struct Binding {
     #[command(flatten)]
     context: ContextArgs,
     #[command(flatten)]
+    provider: ProviderArgs,
+    #[command(flatten)]
     key_store: KeyStoreArgs,
 }
 
@@ -55,9 +60,18 @@ struct Binding {
 pub fn generate(args: &GenerateArgs, output: Output) -> Result<(), CliError> {
     let binding = &args.binding;
     let context = binding.context.context(&binding.content_id)?;
-    let (keyring, store) = binding.key_store.open_or_create(output)?;
-    let (_, ciphertext) = keyring.generate(&context)?;
-    let sealed = SealedKey::new(binding.content_id.clone(), keyring.name(), context, ciphertext)?;
+    if args.sealed_only && binding.context.is_preset() {
+        let text = "a key that nobody has seen is bound to its content by the encryption context alone";
+        return Err(CliError::usage(text).hint("leave out --sealed-only, or --context-preset"));
+    }
+    let (keychain, store) = binding.key_store.open_or_create(&binding.provider, output)?;
+    let sealed = |ciphertext| SealedKey::new(binding.content_id.clone(), keychain.name(), context.clone(), ciphertext);
+    let sealed = if args.sealed_only {
+        sealed(keychain.generate_sealed(&context)?)?
+    } else {
+        let (key, ciphertext) = keychain.generate(&context)?;
+        sealed(ciphertext)?.bound(&key)
+    };
     keep(&store, &sealed, output)
 }
 
@@ -69,9 +83,9 @@ pub fn import(args: &ImportArgs, output: Output) -> Result<(), CliError> {
     let binding = &args.binding;
     let context = binding.context.context(&binding.content_id)?;
     let key = read(&args.file)?;
-    let (keyring, store) = binding.key_store.open_or_create(output)?;
-    let ciphertext = keyring.seal(&key, &context)?;
-    let sealed = SealedKey::new(binding.content_id.clone(), keyring.name(), context, ciphertext)?;
+    let (keychain, store) = binding.key_store.open_or_create(&binding.provider, output)?;
+    let ciphertext = keychain.seal(&key, &context)?;
+    let sealed = SealedKey::new(binding.content_id.clone(), keychain.name(), context, ciphertext)?.bound(&key);
     keep(&store, &sealed, output)
 }
 
