@@ -107,6 +107,11 @@ impl UseArgs {
 }
 
 impl OpenArgs {
+    /// Whether a provider was named.
+    pub fn names_provider(&self) -> bool {
+        self.key_provider.is_some()
+    }
+
     /// The ways to the providers of sealed keys.
     ///
     /// # Errors

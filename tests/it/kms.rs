@@ -114,7 +114,11 @@ fn keys_are_made_imported_and_exported() -> Check {
         ["--context-preset", "mediaconvert", "--sealed-only", "--content-id", "c", "--key-provider", &provider];
     refuse(&world, &[&["key", "generate"][..], &preset].concat(), 2)?;
     let show = world.run(&["key", "show", &key]).expect(0)?.text();
-    check!(show.contains("aws-kms") && show.contains(&arn), "{show}");
+    check!(show.contains("aws-kms") && show.contains(&arn) && !show.contains("opens"), "{show}");
+    for check in [&["--check"][..], &["--key-provider", &provider]] {
+        let show = world.run(&[&["key", "show", &key], check].concat()).expect(0)?.text();
+        check!(show.ends_with("opens       yes\n"), "{show}");
+    }
     Ok(())
 }
 
@@ -127,6 +131,8 @@ fn a_record_with_another_context_does_not_open() -> Check {
     edit(&stored(&world, &key), |record| record["context"]["title"] = "b".into())?;
     let run = refuse(&world, &["key", "export", &key, "--hex"], 4)?;
     check!(run.stderr.contains("its encryption context was changed"), "{}", run.stderr);
+    refuse(&world, &["key", "show", &key, "--check"], 4)?;
+    world.run(&["key", "show", &key]).expect(0)?;
     edit(&stored(&world, &key), |record| record["context"]["title"] = "a".into())?;
     export(&world, &key)?;
     // Another key of the same account did not seal it; AWS says IncorrectKeyException, moto AccessDeniedException.

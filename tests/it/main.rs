@@ -46,5 +46,7 @@ mod space;
 mod stdin;
 mod stream;
 mod table;
+// Unit tests of the library use the rest of it.
+#[allow(dead_code)]
 #[cfg(feature = "aws")]
 mod wire;

@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use crate::cli::error::CliError;
-use crate::cli::key_access::{KeyStoreArgs, claim_of, shown};
+use crate::cli::key_access::{KeyStoreArgs, OpenArgs, claim_of, shown};
 use crate::cli::output::Output;
 use crate::cli::table::{Side, Table};
 use crate::keys::{Claim, ClaimState, KeyId, SealedKey, home};
@@ -24,6 +24,11 @@ pub struct ShowArgs {
     /// The key's id
     #[arg(value_name = "KEY_ID")]
     key_id: KeyId,
+    /// Also open the key, and forget it again: fails as its use would. Implied by --key-provider
+    #[arg(long)]
+    check: bool,
+    #[command(flatten)]
+    open: OpenArgs,
     #[command(flatten)]
     key_store: KeyStoreArgs,
 }
@@ -86,10 +91,14 @@ pub fn list(args: &ListArgs, output: Output) -> Result<(), CliError> {
 /// Shows a key.
 ///
 /// # Errors
-/// When there is none of this id; whatever the key store reports.
+/// When there is none of this id, or it is to be opened and does not; whatever the key store reports.
 pub fn show(args: &ShowArgs, output: Output) -> Result<(), CliError> {
     let (store, key) = args.key_store.find(&args.key_id)?;
     let claim = claim_of(&store, &key)?;
+    let is_checked = args.check || args.open.names_provider();
+    if is_checked {
+        args.open.access()?.unseal(&key)?;
+    }
     output.json(&key);
     let context: Vec<String> = key.context.pairs().map(|(name, value)| format!("{name}={value}")).collect();
     let lines = [
@@ -101,7 +110,10 @@ pub fn show(args: &ShowArgs, output: Output) -> Result<(), CliError> {
         ("created", key.created.to_string()),
         ("package", claim.as_ref().map_or("none".to_owned(), package)),
     ];
-    let text: String = lines.iter().map(|(name, value)| format!("{name:<11} {value}\n")).collect();
+    let mut text: String = lines.iter().map(|(name, value)| format!("{name:<11} {value}\n")).collect();
+    if is_checked {
+        text += "opens       yes\n";
+    }
     output.text(&text);
     Ok(())
 }
