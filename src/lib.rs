@@ -33,7 +33,7 @@
 //! | [`storage`] | durable writes, private files, folders that appear in one step |
 //! | [`ladder`] | what inputs hold, what renditions carry, timelines, faults, the grid |
 //! | [`segment`] | where a rendition is cut, PID by PID, and how a segment's bytes are made |
-//! | [`keys`] | the local keyring, sealed keys, claims |
+//! | [`keys`] | local keyring, AWS KMS, sealed keys, claims, the audit log |
 //! | [`package`] | one job, from inputs to commit record |
 #![cfg_attr(feature = "server", doc = "| [`server`] | packages and their keys over HTTP, on loopback |")]
 #![cfg_attr(not(feature = "server"), doc = "| `server` | not built: it needs the feature `server` |")]

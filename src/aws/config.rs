@@ -49,8 +49,8 @@ async fn read(region: Option<String>) -> SdkConfig {
         .operation_timeout(AWS_CALL_TIMEOUT)
         .build();
     let mut loader = aws_config::defaults(BehaviorVersion::latest()).timeout_config(timeouts);
-    // Whoever has set a number of attempts for all AWS tools means this one too.
-    if std::env::var_os("AWS_MAX_ATTEMPTS").is_none() {
+    // Whoever has set this for all AWS tools means this one too.
+    if ["AWS_MAX_ATTEMPTS", "AWS_RETRY_MODE"].iter().all(|name| std::env::var_os(name).is_none()) {
         loader = loader.retry_config(RetryConfig::standard().with_max_attempts(AWS_ATTEMPTS));
     }
     if let Ok(name) = AppName::new("keyrung") {
