@@ -76,6 +76,27 @@ fn a_package_under_kms_decrypts() -> Check {
     Ok(())
 }
 
+/// A run that adopts a claim opens its key again, and only a run under the same provider adopts it.
+#[test]
+fn a_package_is_made_again_under_the_key_of_its_claim() -> Check {
+    let wire = Wire::new(vec![Reply::Forward(moto().address.clone())]);
+    let world = World::new("kms-again").with_aws(&format!("http://{}", wire.address));
+    fs::copy(repository("fixtures/plain.ts"), world.folder.join("in.ts")).map_err(|e| e.to_string())?;
+    let (provider, _) = provider()?;
+    let arguments = ["package", "in.ts", "--out", "out", "--content-id", "film", "--key-provider", &provider];
+    let first = json(&world, &arguments)?;
+    let (out, aside) = (world.folder.join("out"), world.folder.join("aside"));
+    fs::rename(&out, &aside).map_err(|e| e.to_string())?;
+    let (other, _) = self::provider()?;
+    for other in [other.as_str(), "local"] {
+        refuse(&world, &[&arguments[..7], &[other]].concat(), 2)?;
+    }
+    check!(id(&json(&world, &arguments)?)? == id(&first)?, "another key");
+    check!(tree(&out)? == tree(&aside)?, "other bytes");
+    check!(wire.operations() == ["GenerateDataKey", "Decrypt"], "{:?}", wire.operations());
+    Ok(())
+}
+
 #[cfg(feature = "server")]
 #[test]
 fn the_server_opens_each_key_through_the_provider_that_it_names() -> Check {
