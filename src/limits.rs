@@ -124,3 +124,8 @@ pub const AWS_ATTEMPTS: u32 = 5;
 pub const KMS_CIPHERTEXT_BYTES: usize = 6144;
 /// Grant tokens of one call (spec KMS-012).
 pub const KMS_GRANT_TOKENS: usize = 10;
+
+// --- whole files ---
+
+/// Bytes that AES-GCM encrypts under one IV: 2^39 - 256 bits (SP 800-38D 5.2.1.1), after which its counter comes round.
+pub const GCM_BYTES: u64 = (1 << 36) - 32;
