@@ -141,14 +141,14 @@ pub(super) fn flush_dir(dir: impl AsFd) -> io::Result<()> {
 }
 
 /// A name in an opened folder.
-struct Place {
-    dir: File,
-    name: OsString,
-    path: PathBuf,
+pub(super) struct Place {
+    pub(super) dir: File,
+    pub(super) name: OsString,
+    pub(super) path: PathBuf,
 }
 
 impl Place {
-    fn of(operation: &'static str, path: &Path) -> Result<Self, StorageError> {
+    pub(super) fn of(operation: &'static str, path: &Path) -> Result<Self, StorageError> {
         let fail = |e: Errno| StorageError::new(operation, path, e);
         let name = path.file_name().ok_or_else(|| fail(Errno::ISDIR))?.to_os_string();
         let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -157,7 +157,7 @@ impl Place {
         Ok(Self { dir: File::from(dir), name, path: path.to_path_buf() })
     }
 
-    fn flush(&self, operation: &'static str) -> Result<(), StorageError> {
+    pub(super) fn flush(&self, operation: &'static str) -> Result<(), StorageError> {
         flush_dir(&self.dir).map_err(|e| StorageError::new(operation, &self.path, e))
     }
 
@@ -211,29 +211,8 @@ struct Temp<'a> {
 
 impl<'a> Temp<'a> {
     fn take(place: &'a Place) -> Result<Self, StorageError> {
-        let fail = |e: Errno| StorageError::new("write", &place.path, e);
-        let name = temp_name(&place.name);
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        for _ in 0..TRIES {
-            match rustix::fs::openat(&place.dir, &name, flags, Mode::from_raw_mode(0o600)) {
-                Ok(file) => match lock_named(&place.dir, &name, &file) {
-                    Ok(Lock::Ours) => return Ok(Self { place, name, file: File::from(file), moved: false }),
-                    // Another writer took it for a leftover before it was locked.
-                    Ok(Lock::Busy | Lock::Moved) => {}
-                    Err(e) => {
-                        let _ = rustix::fs::unlinkat(&place.dir, &name, AtFlags::empty());
-                        return Err(fail(e));
-                    }
-                },
-                Err(Errno::EXIST) => {
-                    if !remove_stale(&place.dir, &name).map_err(fail)? {
-                        std::thread::sleep(PAUSE);
-                    }
-                }
-                Err(e) => return Err(fail(e)),
-            }
-        }
-        Err(StorageError::Locked { path: place.path.clone() })
+        let (name, file) = take_temp(place, Mode::from_raw_mode(0o600))?;
+        Ok(Self { place, name, file, moved: false })
     }
 
     fn replace(mut self, bytes: &[u8], mode: u32) -> Result<(), StorageError> {
@@ -252,6 +231,33 @@ impl Drop for Temp<'_> {
             let _ = rustix::fs::unlinkat(&self.place.dir, &self.name, AtFlags::empty());
         }
     }
+}
+
+/// Makes and locks the temporary file of a name; its own name, and the file open for reading and writing.
+pub(super) fn take_temp(place: &Place, mode: Mode) -> Result<(OsString, File), StorageError> {
+    let fail = |e: Errno| StorageError::new("write", &place.path, e);
+    let name = temp_name(&place.name);
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    for _ in 0..TRIES {
+        match rustix::fs::openat(&place.dir, &name, flags, mode) {
+            Ok(file) => match lock_named(&place.dir, &name, &file) {
+                Ok(Lock::Ours) => return Ok((name, File::from(file))),
+                // Another writer took it for a leftover before it was locked.
+                Ok(Lock::Busy | Lock::Moved) => {}
+                Err(e) => {
+                    let _ = rustix::fs::unlinkat(&place.dir, &name, AtFlags::empty());
+                    return Err(fail(e));
+                }
+            },
+            Err(Errno::EXIST) => {
+                if !remove_stale(&place.dir, &name).map_err(fail)? {
+                    std::thread::sleep(PAUSE);
+                }
+            }
+            Err(e) => return Err(fail(e)),
+        }
+    }
+    Err(StorageError::Locked { path: place.path.clone() })
 }
 
 /// The temporary name beside `name`.

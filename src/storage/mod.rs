@@ -6,6 +6,7 @@
 pub mod documents;
 pub mod durable;
 pub mod error;
+pub mod large;
 mod occupied;
 mod private;
 pub mod staging;
@@ -14,4 +15,5 @@ mod tree;
 pub use documents::{Documents, LocalDocuments};
 pub use durable::Durability;
 pub use error::StorageError;
+pub use large::LargeFile;
 pub use staging::{Replace, Staging, full_name};
