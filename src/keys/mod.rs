@@ -20,7 +20,9 @@ pub mod provider;
 pub mod refusal;
 pub mod rewrap;
 pub mod sealed;
+pub mod services;
 pub mod store;
+pub mod wrapped;
 
 pub use audit::Audit;
 pub use claim::{Claim, ClaimState, Hex256};
@@ -33,4 +35,6 @@ pub use keyring::{LocalKeyring, Opened, Restored};
 pub use provider::{Ciphertext, KeyProvider};
 pub use refusal::Refusal;
 pub use sealed::SealedKey;
+pub use services::{FileProtection, Service};
 pub use store::KeyStore;
+pub use wrapped::{KeyMd5, Md5Of, WrappedKey, WrappedKeyError};
