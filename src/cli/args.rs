@@ -94,6 +94,7 @@ pub enum Command {
     #[cfg(feature = "server")]
     Serve(super::serve::ServeArgs),
     Key(super::key::KeyArgs),
+    File(super::file::FileArgs),
     Gc(super::gc::GcArgs),
     Completions(super::completions::CompletionsArgs),
     Man(super::man::ManArgs),

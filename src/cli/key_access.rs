@@ -42,10 +42,15 @@ impl ContextArgs {
     /// # Errors
     /// [`KeyError::Invalid`] when a pair is there twice or they are too many.
     pub fn context(&self, content_id: &ContentId) -> Result<EncryptionContext, KeyError> {
-        let mut context = match self.context_preset {
-            Some(preset) => preset.context(),
-            None => EncryptionContext::of_content(content_id),
-        };
+        self.over(EncryptionContext::of_content(content_id))
+    }
+
+    /// The context where `default` is what a preset takes the place of.
+    ///
+    /// # Errors
+    /// [`KeyError::Invalid`] when a pair is there twice or they are too many.
+    pub fn over(&self, default: EncryptionContext) -> Result<EncryptionContext, KeyError> {
+        let mut context = self.context_preset.map_or(default, ContextPreset::context);
         for pair in &self.context {
             context.insert(pair.clone())?;
         }

@@ -4,6 +4,7 @@ mod args;
 mod completions;
 mod error;
 mod exit;
+mod file;
 mod gc;
 mod inspect;
 mod key;
@@ -44,6 +45,7 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "server")]
         Command::Serve(args) => serve::run(args, output),
         Command::Key(args) => key::run(args, output),
+        Command::File(args) => file::run(args, output),
         Command::Gc(args) => gc::run(&args, output),
         Command::Completions(args) => completions::run(&args, output),
         Command::Man(args) => man::run(&args, output),

@@ -132,7 +132,7 @@ enum AlignArg {
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-enum DurabilityArg {
+pub(super) enum DurabilityArg {
     /// A killed process
     #[default]
     Process,
