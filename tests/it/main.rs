@@ -18,6 +18,7 @@ mod common;
 mod crash;
 mod disk;
 mod expectations;
+mod file;
 mod frames;
 mod gc;
 mod hostile;
