@@ -101,9 +101,10 @@ impl From<PackageError> for CliError {
             PackageError::Claimed { hint, .. } => Self { message, hint: Some(hint), exit: Exit::Usage },
             PackageError::Input { source, .. } => Self { message, ..source.into() },
             PackageError::Ladder(error) => error.into(),
-            PackageError::Read { .. } | PackageError::Changed { .. } | PackageError::Strict { .. } => {
-                Self::new(Exit::Input, message)
-            }
+            PackageError::Read { .. }
+            | PackageError::Decrypt { .. }
+            | PackageError::Changed { .. }
+            | PackageError::Strict { .. } => Self::new(Exit::Input, message),
             PackageError::Key(error) => error.into(),
             PackageError::Storage(error) => error.into(),
             PackageError::Write { .. } => Self::new(Exit::Storage, message),

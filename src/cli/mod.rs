@@ -6,6 +6,7 @@ mod error;
 mod exit;
 mod file;
 mod gc;
+mod input_decryption;
 mod inspect;
 mod key;
 mod key_access;

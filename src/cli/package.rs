@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 
 use crate::crypto::digest::DigestKind;
 use crate::crypto::iv::IvPolicy;
-use crate::keys::{ContentId, KeyId, default_content_id};
+use crate::keys::{ContentId, KeyId, KeyProvider, default_content_id};
 use crate::ladder::{AudioChoice, CutPolicy};
 use crate::package::build::{FaultPolicy, Making, rehearse};
 use crate::package::conductor::Align;
@@ -20,7 +20,10 @@ use crate::time::Span;
 
 use super::args::Global;
 use super::error::CliError;
+use super::file::sealed::{self, WrappedKeyArgs};
+use super::input_decryption::{self, InputDecryptionArg};
 use super::key_access::{ContextArgs, KeyStoreArgs, ProviderArgs};
+use super::output::Output;
 use super::package_report as report;
 use super::progress::Shown;
 use super::signal;
@@ -38,6 +41,10 @@ pub struct PackageArgs {
     /// [NAME=]FILE[#program=N], or - for standard input
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<String>,
+    /// Inputs are encrypted as whole files: @FILE with their DecryptionSettings or Encryption, or
+    /// mode=cbc|ctr|gcm,iv=IV,wrapped-key=BASE64[,region=REGION]; once for all inputs, or for each (none: a clear one)
+    #[arg(long, value_name = "HOW")]
+    input_decryption: Vec<InputDecryptionArg>,
     /// Folder to make
     #[arg(long, default_value = "out", value_name = "DEST", help_heading = "Output", value_parser = folder)]
     out: PathBuf,
@@ -62,8 +69,10 @@ pub struct PackageArgs {
     #[command(flatten, next_help_heading = "Protection")]
     context: ContextArgs,
     /// Use a sealed key that the key store already has; it is bound to a content id and a context of its own
-    #[arg(long, value_name = "KEY_ID", conflicts_with_all = ["context", "context_preset"], help_heading = "Protection")]
+    #[arg(long, value_name = "KEY_ID", conflicts_with_all = ["context", "context_preset", "wrapped_key"], help_heading = "Protection")]
     key: Option<KeyId>,
+    #[command(flatten, next_help_heading = "Protection")]
+    wrapped: WrappedKeyArgs,
     /// Initialisation vectors: an unpredictable one for each segment (derived), its number (sequence), or 32 hex digits for all
     #[arg(long, default_value = "derived", value_name = "derived|sequence|HEX32", help_heading = "Protection")]
     iv: IvPolicy,
@@ -162,7 +171,8 @@ fn seconds(text: &str) -> Result<Span, String> {
 /// Whatever stands against the job.
 pub fn run(args: PackageArgs, global: &Global) -> Result<(), CliError> {
     let output = global.output();
-    let specs = args.inputs.iter().map(|text| InputSpec::parse(text)).collect::<Result<Vec<_>, _>>()?;
+    let mut specs = args.inputs.iter().map(|text| InputSpec::parse(text)).collect::<Result<Vec<_>, _>>()?;
+    input_decryption::apply(&args.input_decryption, &mut specs, |region| args.opener(region), output)?;
     let cancel = signal::cancel_flag()?;
     let progress = Shown::new(global);
     let making = args.making();
@@ -184,6 +194,9 @@ pub fn run(args: PackageArgs, global: &Global) -> Result<(), CliError> {
     };
     let keys = opened.as_ref().map(|(keychain, store)| Keys { provider: keychain, store });
     let job = args.job(content_id, making)?;
+    if let (Some(keys), Some(protection)) = (&keys, &job.protection) {
+        args.check_wrapped_key(keys.provider, protection, output)?;
+    }
     for warning in args.warnings() {
         output.warning(warning);
     }
@@ -213,11 +226,13 @@ impl PackageArgs {
 
     fn job(&self, content_id: ContentId, making: Making) -> Result<Job, CliError> {
         let context = self.context.context(&content_id)?;
+        let key = match (&self.key, self.wrapped.key()?) {
+            (Some(id), _) => KeyChoice::Existing(*id),
+            (None, Some(wrapped)) => KeyChoice::Provided(wrapped),
+            (None, None) => KeyChoice::New,
+        };
         let protection = (self.protection == ProtectionArg::Aes128).then(|| ProtectionPlan {
-            key: match &self.key {
-                Some(id) => KeyChoice::Existing(*id),
-                None => KeyChoice::New,
-            },
+            key,
             iv: self.iv,
             uri: self.key_uri.clone(),
             context,
@@ -234,6 +249,27 @@ impl PackageArgs {
                 DurabilityArg::Power => Durability::Power,
             },
         })
+    }
+
+    /// Compares the checksum of a key that was provided, which only needs the key itself when it is not the sealed one's.
+    fn check_wrapped_key(
+        &self,
+        provider: &dyn KeyProvider,
+        protection: &ProtectionPlan,
+        output: Output,
+    ) -> Result<(), CliError> {
+        let (KeyChoice::Provided(wrapped), Some(md5)) = (&protection.key, &self.wrapped.wrapped_key_md5) else {
+            return Ok(());
+        };
+        if wrapped.md5() == *md5 {
+            return Ok(());
+        }
+        sealed::open(provider, wrapped, Some(md5), &protection.context, output).map(|_| ())
+    }
+
+    /// Who opens the keys of inputs; `region` is that of the wrapping key, where it was told.
+    fn opener(&self, region: Option<&str>) -> Result<Box<dyn KeyProvider>, CliError> {
+        Ok(self.provider.access()?.named_in(self.provider.name(), region)?)
     }
 
     fn warnings(&self) -> Vec<&'static str> {

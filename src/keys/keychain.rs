@@ -68,6 +68,16 @@ impl Access {
     /// # Errors
     /// [`KeyError::NoKeyring`]; [`KeyError::Invalid`]; whatever the keyring's file is refused for.
     pub fn named(&self, name: &ProviderName) -> Result<Box<dyn KeyProvider>, KeyError> {
+        self.named_in(name, None)
+    }
+
+    /// The same; a KMS key whose name has no region is looked for in this one (spec MCV-04).
+    ///
+    /// # Errors
+    /// As [`Access::named`]; [`KeyError::Invalid`] when that is no region.
+    pub fn named_in(&self, name: &ProviderName, region: Option<&str>) -> Result<Box<dyn KeyProvider>, KeyError> {
+        #[cfg(not(feature = "aws"))]
+        let _ = region;
         match name {
             ProviderName::Local => {
                 let keyring = LocalKeyring::open(&home::resolve()?)?;
@@ -75,7 +85,12 @@ impl Access {
             }
             #[cfg(feature = "aws")]
             ProviderName::AwsKms(key) => {
-                let kms = AwsKms::new(key.clone(), self.grant_tokens.clone())?;
+                let mut kms = AwsKms::new(key.clone(), self.grant_tokens.clone())?;
+                if let Some(region) = region {
+                    let config = crate::aws::load(Some(region))
+                        .map_err(|_| KeyError::Invalid { wanted: "a region of AWS", given: region.to_owned() })?;
+                    kms = kms.with_config(config);
+                }
                 Ok(Box::new(kms.with_audit(self.audit.clone())))
             }
         }
@@ -161,6 +176,10 @@ impl KeyProvider for Keychain {
 
     fn unseal_file_key(&self, ciphertext: &Ciphertext, context: &EncryptionContext) -> Result<FileKey, KeyError> {
         self.maker.unseal_file_key(ciphertext, context)
+    }
+
+    fn adopt(&self, blob: &[u8], context: &EncryptionContext) -> Result<(ContentKey, Ciphertext), KeyError> {
+        self.maker.adopt(blob, context)
     }
 }
 

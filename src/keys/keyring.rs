@@ -12,7 +12,7 @@ use crate::crypto::key::{ContentKey, FileKey, FileKeyLength};
 use crate::keys::audit::{Audit, Entry, Operation};
 use crate::keys::document::{self, CreatedAt, Version1};
 use crate::keys::id::random;
-use crate::keys::provider::FILE_KEY;
+use crate::keys::provider::{FILE_KEY, content_key};
 use crate::keys::{Ciphertext, EncryptionContext, KeyError, KeyId, KeyProvider, SealedKey, envelope};
 use crate::limits::MAX_KEYRING_BYTES;
 use crate::storage::{Replace, StorageError, durable};
@@ -280,6 +280,12 @@ impl KeyProvider for LocalKeyring {
             .and_then(|mut secret| FileKey::from_bytes(&mut secret).ok())
             .ok_or_else(|| KeyError::Unsealable { key_id: FILE_KEY.into() });
         self.audited(Operation::Unseal, None, context, opened)
+    }
+
+    fn adopt(&self, blob: &[u8], context: &EncryptionContext) -> Result<(ContentKey, Ciphertext), KeyError> {
+        let sealed = Ciphertext { key: self.kek_id.to_string(), blob: blob.to_vec() };
+        let key = content_key(&self.unseal_file_key(&sealed, context)?)?;
+        Ok((key, sealed))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::crypto::key::{ContentKey, FileKey, FileKeyLength};
 use crate::keys::{EncryptionContext, KeyError, SealedKey};
+use zeroize::Zeroizing;
 
 /// What a provider has made of a data key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,6 +74,28 @@ pub trait KeyProvider: Send + Sync {
     /// context is another, or what it holds has no length of an AES key. Both have [`FILE_KEY`] in the place of a key id; as
     /// [`KeyProvider::generate`].
     fn unseal_file_key(&self, ciphertext: &Ciphertext, context: &EncryptionContext) -> Result<FileKey, KeyError>;
+
+    /// Opens the sealed key of a package that travelled without a record, and tells what to record of it. A provider that
+    /// cannot tell which wrapping key it was seals it again.
+    ///
+    /// # Errors
+    /// As [`KeyProvider::unseal_file_key`]; [`KeyError::Malformed`] when it is no key of 128 bits.
+    fn adopt(&self, blob: &[u8], context: &EncryptionContext) -> Result<(ContentKey, Ciphertext), KeyError> {
+        let unnamed = Ciphertext { key: String::new(), blob: blob.to_vec() };
+        let key = content_key(&self.unseal_file_key(&unnamed, context)?)?;
+        let sealed = self.seal(&key, context)?;
+        Ok((key, sealed))
+    }
+}
+
+/// A file's key as a package's, which has 128 bits (spec ETR-02).
+pub(super) fn content_key(key: &FileKey) -> Result<ContentKey, KeyError> {
+    let Ok(own) = <&[u8; ContentKey::LEN]>::try_from(key.expose()) else {
+        let reason = format!("it holds {} bits, and segments of HLS take a key of 128", key.length());
+        return Err(KeyError::Malformed { what: "the sealed key".into(), reason });
+    };
+    let mut bytes = Zeroizing::new(*own);
+    Ok(ContentKey::from_bytes(&mut bytes))
 }
 
 /// Stands for the id of a file's key, which has none, in errors.
@@ -169,5 +192,17 @@ pub(crate) fn contract(provider: &dyn KeyProvider) {
         });
         let error = refused(&|sealed, _| sealed.key = "another".into());
         assert!(matches!(error, KeyError::NotMine { .. }), "{error}");
+
+        match provider.adopt(&sealed.blob, &context) {
+            Ok((adopted, again)) => {
+                assert!(length == FileKeyLength::Aes128 && adopted.expose().as_slice() == key.expose());
+                assert!(provider.unseal(&record(again)).unwrap().expose() == adopted.expose());
+            }
+            Err(error) => {
+                assert!(length != FileKeyLength::Aes128 && matches!(error, KeyError::Malformed { .. }), "{error}");
+            }
+        }
+        let other = provider.adopt(&sealed.blob, &EncryptionContext::default()).err().unwrap();
+        assert!(matches!(other, KeyError::Unsealable { .. }), "{other}");
     }
 }

@@ -39,6 +39,14 @@ pub enum PackageError {
         /// Why.
         source: std::io::Error,
     },
+    /// An encrypted input is not what it should be.
+    #[error("{input}: {source}")]
+    Decrypt {
+        /// The input's name.
+        input: String,
+        /// Why.
+        source: crate::crypto::file::FileCipherError,
+    },
     /// An input changed while it was read.
     #[error("{input} changed while it was read")]
     Changed {

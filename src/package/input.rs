@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use crate::limits;
 use crate::ts::EndOfInput;
 
+use super::decrypt::InputDecryption;
 use super::error::PackageError;
 
 /// What the user typed for an input: `[NAME=]INPUT[#program=N]`.
@@ -24,6 +25,8 @@ pub struct InputSpec {
     pub place: InputPlace,
     /// The program picked, where one was.
     pub program: Option<u16>,
+    /// How it is encrypted as a whole file, where it is.
+    pub decryption: Option<InputDecryption>,
 }
 
 /// Where an input's bytes are.
@@ -53,10 +56,10 @@ impl InputSpec {
     /// A usage error for what is neither.
     pub fn parse(text: &str) -> Result<Self, PackageError> {
         if text == "-" {
-            return Ok(Self { name: None, place: InputPlace::Stdin, program: None });
+            return Ok(Self { name: None, place: InputPlace::Stdin, program: None, decryption: None });
         }
         if Path::new(text).exists() {
-            return Ok(Self { name: None, place: InputPlace::File(text.into()), program: None });
+            return Ok(Self { name: None, place: InputPlace::File(text.into()), program: None, decryption: None });
         }
         let (rest, program) = match text.rsplit_once("#program=") {
             Some((rest, number)) => {
@@ -74,7 +77,7 @@ impl InputSpec {
             return Err(usage(format!("{path}: only files and standard input (-) can be read")));
         }
         let place = if path == "-" { InputPlace::Stdin } else { InputPlace::File(path.into()) };
-        Ok(Self { name, place, program })
+        Ok(Self { name, place, program, decryption: None })
     }
 }
 
@@ -108,8 +111,7 @@ enum Version {
 
 impl Identity {
     /// What goes into the digest of a plan.
-    #[must_use]
-    pub fn to_bytes(&self) -> Vec<u8> {
+    fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = self.len.to_be_bytes().to_vec();
         match &self.version {
             Version::File { modified, inode } => {
@@ -131,8 +133,11 @@ pub struct InputFile {
     /// Its name in messages.
     pub name: String,
     source: Source,
-    /// Its state when it was opened.
+    /// Its state when it was opened. Of an encrypted one, the length is that of the plain bytes.
     pub identity: Identity,
+    /// The state of what is stored.
+    stored: Identity,
+    decryption: Option<InputDecryption>,
 }
 
 /// Where an input's bytes come from.
@@ -154,7 +159,18 @@ impl InputFile {
             return Err(read(io::Error::other("not a regular file; pipes are read from standard input with -")));
         }
         let identity = identity(&file).map_err(read)?;
-        Ok(Self { name, source: Source::File(Arc::new(file)), identity })
+        let source = Source::File(Arc::new(file));
+        Ok(Self { name, source, stored: identity.clone(), identity, decryption: None })
+    }
+
+    /// The plain file that is encrypted in this one. `cancel` is set when the run is to stop.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is no file that was encrypted so.
+    pub fn decrypting(mut self, how: &InputDecryption, cancel: &AtomicBool) -> Result<Self, PackageError> {
+        self.identity.len = how.plain_len(&self, self.stored.len, cancel)?;
+        self.decryption = Some(how.clone());
+        Ok(self)
     }
 
     /// Fills `bytes` with what the input holds from `offset` on.
@@ -162,12 +178,28 @@ impl InputFile {
     /// # Errors
     /// When it cannot be read, or has become shorter.
     pub fn read_at(&self, bytes: &mut [u8], offset: u64) -> Result<(), PackageError> {
+        match &self.decryption {
+            None => self.read_stored(bytes, offset),
+            Some(how) => how.read_at(self, bytes, offset),
+        }
+    }
+
+    /// Fills `bytes` with what is stored from `offset` on.
+    pub(super) fn read_stored(&self, bytes: &mut [u8], offset: u64) -> Result<(), PackageError> {
         match &self.source {
             Source::File(file) => file.read_exact_at(bytes, offset).map_err(|source| match source.kind() {
                 io::ErrorKind::UnexpectedEof => PackageError::Changed { input: self.name.clone() },
                 _ => PackageError::Read { input: self.name.clone(), source },
             }),
         }
+    }
+
+    /// What goes into the digest of a plan: everything that decides which bytes are read.
+    #[must_use]
+    pub fn plan_bytes(&self) -> Vec<u8> {
+        let mut bytes = self.stored.to_bytes();
+        bytes.extend(self.decryption.iter().flat_map(InputDecryption::identity));
+        bytes
     }
 
     /// Checks that the input is what it was when it was opened.
@@ -180,7 +212,7 @@ impl InputFile {
                 identity(file).map_err(|source| PackageError::Read { input: self.name.clone(), source })?
             }
         };
-        if now == self.identity { Ok(()) } else { Err(PackageError::Changed { input: self.name.clone() }) }
+        if now == self.stored { Ok(()) } else { Err(PackageError::Changed { input: self.name.clone() }) }
     }
 }
 

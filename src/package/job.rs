@@ -11,7 +11,7 @@ use crate::crypto::iv::{IvPolicy, IvSource, Nonce};
 use crate::crypto::key::ContentKey;
 use crate::keys::{
     Claim, ClaimState, ContentId, EncryptionContext, Hex256, KeyError, KeyId, KeyProvider, KeyStore, ProviderName,
-    SealedKey,
+    SealedKey, WrappedKey,
 };
 use crate::limits;
 use crate::playlist::value::KeyUri;
@@ -34,6 +34,8 @@ pub enum KeyChoice {
     New,
     /// The key store has it.
     Existing(KeyId),
+    /// The caller had the provider seal one.
+    Provided(WrappedKey),
 }
 
 /// How a package is protected.
@@ -285,6 +287,11 @@ fn try_claim(
             let context = protection.context.clone();
             (SealedKey::new(job.content_id.clone(), keys.provider.name(), context, ciphertext)?.bound(&key), key)
         }
+        KeyChoice::Provided(wrapped) => {
+            let (key, ciphertext) = keys.provider.adopt(wrapped.bytes(), &protection.context)?;
+            let context = protection.context.clone();
+            (SealedKey::new(job.content_id.clone(), keys.provider.name(), context, ciphertext)?.bound(&key), key)
+        }
         KeyChoice::Existing(id) => {
             let sealed = keys.store.get(id)?;
             if sealed.content_id != job.content_id {
@@ -321,7 +328,7 @@ fn identity(job: &Job, protection: &ProtectionPlan, plan: &Plan, dest: String) -
     field(job.content_id.as_str().as_bytes());
     for input in &plan.inputs {
         match &input.reader {
-            Reader::File { input, .. } => field(&input.identity.to_bytes()),
+            Reader::File { input, .. } => field(&input.plan_bytes()),
             Reader::Pipe(_) => {
                 field(&Nonce::generate().map_err(KeyError::from)?.bytes());
                 repeatable = false;
@@ -345,8 +352,10 @@ fn identity(job: &Job, protection: &ProtectionPlan, plan: &Plan, dest: String) -
     field(&protection.context.canonical());
     // A run under another provider must not adopt a key that it would not have made.
     field(protection.provider.to_string().as_bytes());
-    if let KeyChoice::Existing(id) = &protection.key {
-        field(id.to_string().as_bytes());
+    match &protection.key {
+        KeyChoice::New => {}
+        KeyChoice::Existing(id) => field(id.to_string().as_bytes()),
+        KeyChoice::Provided(wrapped) => field(wrapped.bytes()),
     }
     Ok(Identity { dest, digest: Hex256::from_bytes(sha.finalize().into()), repeatable })
 }

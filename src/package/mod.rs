@@ -2,6 +2,7 @@
 
 pub mod build;
 pub mod conductor;
+pub mod decrypt;
 pub mod engine;
 pub mod error;
 pub mod input;

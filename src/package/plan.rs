@@ -37,7 +37,19 @@ impl PlannedInput {
     pub fn open(spec: &InputSpec, cancel: &Arc<AtomicBool>) -> Result<Self, PackageError> {
         let name = spec.place.name();
         let mut reader = match &spec.place {
-            InputPlace::File(path) => Reader::File { input: InputFile::open(path)?, buffer: Vec::new() },
+            InputPlace::File(path) => {
+                let mut input = InputFile::open(path)?;
+                if let Some(how) = &spec.decryption {
+                    input = input.decrypting(how, cancel)?;
+                }
+                Reader::File { input, buffer: Vec::new() }
+            }
+            InputPlace::Stdin if spec.decryption.is_some() => {
+                return Err(PackageError::Usage {
+                    message: "standard input is not decrypted on the way in".to_owned(),
+                    hint: Some("keyrung file decrypt - - --document FILE | keyrung package -".to_owned()),
+                });
+            }
             InputPlace::Stdin => Reader::Pipe(Pipe::new(Arc::clone(cancel))),
         };
         let refuse = |source: LadderError| PackageError::Input { input: name.clone(), source };

@@ -44,7 +44,7 @@ pub struct EncryptArgs {
     #[arg(long, default_value = "gcm", value_name = "MODE")]
     mode: FileMode,
     /// Bits of the data key: 128, 192 or 256
-    #[arg(long, default_value_t, value_name = "BITS")]
+    #[arg(long, default_value_t, value_name = "BITS", conflicts_with = "wrapped_key")]
     key_bits: FileKeyLength,
     /// Initialisation vector in base64 or hex: 16 bytes, or 12 with gcm and ctr; never use one twice with one key [default: random]
     #[arg(long, value_name = "IV", value_parser = iv)]

@@ -1,6 +1,6 @@
 //! `keyrung file`: whole files, encrypted and decrypted as Elastic Transcoder and MediaConvert do it.
 
-mod decrypt;
+pub(super) mod decrypt;
 mod encrypt;
 mod pour;
 pub(super) mod sealed;

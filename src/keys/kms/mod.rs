@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 use crate::aws::{self, AwsError};
 use crate::crypto::key::{ContentKey, FileKey, FileKeyLength};
 use crate::keys::audit::{Audit, Entry, Operation};
-use crate::keys::provider::FILE_KEY;
+use crate::keys::provider::{self, FILE_KEY};
 use crate::keys::{Ciphertext, EncryptionContext, KeyError, KeyId, KeyProvider, Refusal, SealedKey};
 use crate::limits::{KMS_CIPHERTEXT_BYTES, KMS_GRANT_TOKENS};
 use failure::{Failure, KmsRetry, PROVIDER, Subject, failure, refused};
@@ -335,6 +335,23 @@ impl KeyProvider for AwsKms {
                 }
             });
         self.audited(about, opened)
+    }
+
+    /// The answer names the key (spec KMS-002), so that the blob can be recorded as it came.
+    fn adopt(&self, blob: &[u8], context: &EncryptionContext) -> Result<(ContentKey, Ciphertext), KeyError> {
+        let key = &self.key;
+        let opened = self.decrypt(key, blob, context, FILE_KEY).and_then(|mut done| {
+            let unsealable = |_| KeyError::Unsealable { key_id: FILE_KEY.into() };
+            let opened = FileKey::from_bytes(&mut done.value).map_err(unsealable);
+            match opened.and_then(|key| provider::content_key(&key)) {
+                Ok(opened) => {
+                    let sealed = Ciphertext { key: done.key.clone(), blob: blob.to_vec() };
+                    Ok(Done { value: (opened, sealed), key: done.key, request_id: done.request_id })
+                }
+                Err(error) => Err(Failure { request_id: done.request_id, ..error.into() }),
+            }
+        });
+        self.audited(About { operation: Operation::Unseal, key, key_id: None, context, source: None }, opened)
     }
 }
 
