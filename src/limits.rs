@@ -129,3 +129,6 @@ pub const KMS_GRANT_TOKENS: usize = 10;
 
 /// Bytes that AES-GCM encrypts under one IV: 2^39 - 256 bits (SP 800-38D 5.2.1.1), after which its counter comes round.
 pub const GCM_BYTES: u64 = (1 << 36) - 32;
+
+/// The largest job of Elastic Transcoder that is read, in bytes. One of 30 outputs with captions and watermarks has under 100 KiB.
+pub const MAX_JOB_BYTES: u64 = 1 << 20;

@@ -13,6 +13,7 @@ mod key_access;
 mod man;
 mod output;
 mod package;
+mod package_job;
 mod package_report;
 mod progress;
 #[cfg(feature = "server")]

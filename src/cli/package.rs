@@ -4,15 +4,17 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use serde_json::Value;
 
 use crate::crypto::digest::DigestKind;
 use crate::crypto::iv::IvPolicy;
-use crate::keys::{ContentId, KeyId, KeyProvider, default_content_id};
+use crate::keys::transcoder::{HlsProtection, KeyStorage, TranscoderJob};
+use crate::keys::{ContentId, ContextPreset, KeyId, KeyMd5, KeyProvider, SealedKey, default_content_id};
 use crate::ladder::{AudioChoice, CutPolicy};
 use crate::package::build::{FaultPolicy, Making, rehearse};
 use crate::package::conductor::Align;
 use crate::package::input::InputSpec;
-use crate::package::job::{self, Ended, Job, KeyChoice, Keys, ProtectionPlan};
+use crate::package::job::{self, Ended, Job, KeyChoice, Keys, ProtectionPlan, PublicKey};
 use crate::package::plan::Plan;
 use crate::package::uri::KeyUriTemplate;
 use crate::storage::{Durability, Replace, full_name};
@@ -24,6 +26,7 @@ use super::file::sealed::{self, WrappedKeyArgs};
 use super::input_decryption::{self, InputDecryptionArg};
 use super::key_access::{ContextArgs, KeyStoreArgs, ProviderArgs};
 use super::output::Output;
+use super::package_job::{self, JobArgs};
 use super::package_report as report;
 use super::progress::Shown;
 use super::signal;
@@ -36,7 +39,10 @@ use super::signal;
 #[command(after_help = "Examples:
   keyrung package 1080p.ts 720p.ts 360p.ts --out film
   keyrung package hi=a.ts lo=b.ts --out film --key-uri 'https://keys.example/v1/keys/{key_id}'
-  ffmpeg -i film.mp4 ... -f mpegts - | keyrung package - --out film")]
+  ffmpeg -i film.mp4 ... -f mpegts - | keyrung package - --out film
+  keyrung package film.ts.enc --out film --input-decryption @film.json
+  keyrung package film.ts --out film --wrapped-key @key.b64 --wrapped-key-md5 zG9MId7htnmIZEWCXXG5yg==
+  keyrung package film.ts --out film --job job.json --job-out job-with-key.json")]
 pub struct PackageArgs {
     /// [NAME=]FILE[#program=N], or - for standard input
     #[arg(required = true, value_name = "INPUT")]
@@ -73,6 +79,8 @@ pub struct PackageArgs {
     key: Option<KeyId>,
     #[command(flatten, next_help_heading = "Protection")]
     wrapped: WrappedKeyArgs,
+    #[command(flatten, next_help_heading = "Jobs of Elastic Transcoder")]
+    job: JobArgs,
     /// Initialisation vectors: an unpredictable one for each segment (derived), its number (sequence), or 32 hex digits for all
     #[arg(long, default_value = "derived", value_name = "derived|sequence|HEX32", help_heading = "Protection")]
     iv: IvPolicy,
@@ -172,6 +180,11 @@ fn seconds(text: &str) -> Result<Span, String> {
 pub fn run(args: PackageArgs, global: &Global) -> Result<(), CliError> {
     let output = global.output();
     let mut specs = args.inputs.iter().map(|text| InputSpec::parse(text)).collect::<Result<Vec<_>, _>>()?;
+    let transcoder_job = args.job.read(output)?;
+    let asked = transcoder_job.as_ref().map(TranscoderJob::protection);
+    if asked.is_some() && args.protection == ProtectionArg::None {
+        return Err(CliError::usage("--job says how segments are protected, --protection none that they are not"));
+    }
     input_decryption::apply(&args.input_decryption, &mut specs, |region| args.opener(region), output)?;
     let cancel = signal::cancel_flag()?;
     let progress = Shown::new(global);
@@ -193,18 +206,25 @@ pub fn run(args: PackageArgs, global: &Global) -> Result<(), CliError> {
         ProtectionArg::Aes128 => Some(args.key_store.open_or_create(&args.provider, output)?),
     };
     let keys = opened.as_ref().map(|(keychain, store)| Keys { provider: keychain, store });
-    let job = args.job(content_id, making)?;
+    let job = args.job(content_id, making, asked)?;
     if let (Some(keys), Some(protection)) = (&keys, &job.protection) {
-        args.check_wrapped_key(keys.provider, protection, output)?;
+        let md5 = args.wrapped.wrapped_key_md5.or(asked.and_then(|asked| asked.md5));
+        check_wrapped_key(keys.provider, protection, md5.as_ref(), output)?;
     }
-    for warning in args.warnings() {
+    for warning in args.warnings(asked) {
         output.warning(warning);
     }
     let ended = job::run(&job, &mut plan, keys.as_ref(), &cancel, &progress);
     progress.finish();
     match ended? {
-        Ended::Made(outcome) => report::made(output, &job, &outcome),
-        Ended::WasPublished(published) => report::was_published(output, &job, &plan, &published),
+        Ended::Made(outcome) => {
+            let filled = args.fill(transcoder_job.as_ref(), outcome.key.as_ref(), output)?;
+            report::made(output, &job, &outcome, filled.as_ref());
+        }
+        Ended::WasPublished(published) => {
+            let filled = args.fill(transcoder_job.as_ref(), Some(&published.key), output)?;
+            report::was_published(output, &job, &plan, &published, filled.as_ref());
+        }
     }
     Ok(())
 }
@@ -224,19 +244,31 @@ impl PackageArgs {
         }
     }
 
-    fn job(&self, content_id: ContentId, making: Making) -> Result<Job, CliError> {
-        let context = self.context.context(&content_id)?;
-        let key = match (&self.key, self.wrapped.key()?) {
+    fn job(&self, content_id: ContentId, making: Making, asked: Option<&HlsProtection>) -> Result<Job, CliError> {
+        let context = match asked {
+            Some(_) => self.context.over(ContextPreset::ElasticTranscoder.context())?,
+            None => self.context.context(&content_id)?,
+        };
+        let provided = asked.and_then(|asked| asked.key.clone());
+        let key = match (&self.key, self.wrapped.key()?.or(provided)) {
             (Some(id), _) => KeyChoice::Existing(*id),
             (None, Some(wrapped)) => KeyChoice::Provided(wrapped),
             (None, None) => KeyChoice::New,
         };
+        let uri = match asked.and_then(package_job::uri) {
+            Some(uri) => uri.parse().map_err(CliError::usage)?,
+            None => self.key_uri.clone(),
+        };
         let protection = (self.protection == ProtectionArg::Aes128).then(|| ProtectionPlan {
             key,
-            iv: self.iv,
-            uri: self.key_uri.clone(),
+            iv: self.iv(asked),
+            uri,
             context,
             provider: self.provider.name().clone(),
+            public_key: match asked.map(|asked| asked.storage) {
+                Some(KeyStorage::WithVariantPlaylists) => PublicKey::WithPlaylists,
+                Some(KeyStorage::NoStore) | None => PublicKey::No,
+            },
         });
         Ok(Job {
             dest: self.out.clone(),
@@ -251,20 +283,19 @@ impl PackageArgs {
         })
     }
 
-    /// Compares the checksum of a key that was provided, which only needs the key itself when it is not the sealed one's.
-    fn check_wrapped_key(
+    /// The job's IV, where it has one, is that of all segments.
+    fn iv(&self, asked: Option<&HlsProtection>) -> IvPolicy {
+        asked.and_then(|asked| asked.iv).map_or(self.iv, IvPolicy::Fixed)
+    }
+
+    /// The job of Elastic Transcoder with the package's key in it.
+    fn fill(
         &self,
-        provider: &dyn KeyProvider,
-        protection: &ProtectionPlan,
+        job: Option<&TranscoderJob>,
+        key: Option<&SealedKey>,
         output: Output,
-    ) -> Result<(), CliError> {
-        let (KeyChoice::Provided(wrapped), Some(md5)) = (&protection.key, &self.wrapped.wrapped_key_md5) else {
-            return Ok(());
-        };
-        if wrapped.md5() == *md5 {
-            return Ok(());
-        }
-        sealed::open(provider, wrapped, Some(md5), &protection.context, output).map(|_| ())
+    ) -> Result<Option<Value>, CliError> {
+        job.zip(key).map(|(job, key)| self.job.write(job, key, output)).transpose()
     }
 
     /// Who opens the keys of inputs; `region` is that of the wrapping key, where it was told.
@@ -272,14 +303,29 @@ impl PackageArgs {
         Ok(self.provider.access()?.named_in(self.provider.name(), region)?)
     }
 
-    fn warnings(&self) -> Vec<&'static str> {
-        match (self.protection, self.iv) {
+    fn warnings(&self, asked: Option<&HlsProtection>) -> Vec<&'static str> {
+        match (self.protection, self.iv(asked)) {
             (ProtectionArg::None, _) => vec!["the segments will be clear: anyone who gets them can play them"],
             (_, IvPolicy::Sequence) => {
                 vec!["--iv sequence gives segments of equal number in all renditions the same IV under one key"]
             }
-            (_, IvPolicy::Fixed(_)) => vec!["--iv HEX32 gives every segment the same IV under one key"],
+            (_, IvPolicy::Fixed(_)) => vec!["one IV was given: every segment has the same IV under one key"],
             (_, IvPolicy::Derived) => Vec::new(),
         }
+    }
+}
+
+/// Compares the checksum of a key that was provided. The key itself is only opened when the sum is not the sealed one's.
+fn check_wrapped_key(
+    provider: &dyn KeyProvider,
+    protection: &ProtectionPlan,
+    md5: Option<&KeyMd5>,
+    output: Output,
+) -> Result<(), CliError> {
+    match (&protection.key, md5) {
+        (KeyChoice::Provided(wrapped), Some(md5)) if wrapped.md5() != *md5 => {
+            sealed::open(provider, wrapped, Some(md5), &protection.context, output).map(|_| ())
+        }
+        _ => Ok(()),
     }
 }

@@ -17,9 +17,9 @@ use super::output::{Output, Volume};
 use super::table::{Side, Table, bit_rate, bytes};
 
 /// Tells what a job made.
-pub fn made(output: Output, job: &Job, outcome: &Outcome) {
+pub fn made(output: Output, job: &Job, outcome: &Outcome, filled: Option<&Value>) {
     let built = &outcome.built;
-    output.json(&json!({
+    let mut document = json!({
         "master": MASTER_FILE,
         "content_id": job.content_id.to_string(),
         "key_id": outcome.key.as_ref().map(|key| key.key_id.to_string()),
@@ -34,7 +34,9 @@ pub fn made(output: Output, job: &Job, outcome: &Outcome) {
         }),
         "faults": faults_json(&built.faults),
         "warnings": outcome.warnings.iter().map(warning_json).collect::<Vec<_>>(),
-    }));
+    });
+    with_job(&mut document, filled);
+    output.json(&document);
     for warning in &outcome.warnings {
         output.warning(&warning_text(warning));
     }
@@ -96,7 +98,7 @@ pub fn made(output: Output, job: &Job, outcome: &Outcome) {
 }
 
 /// Tells that an earlier run had made the package already: the same document, from its record.
-pub fn was_published(output: Output, job: &Job, plan: &Plan, published: &Published) {
+pub fn was_published(output: Output, job: &Job, plan: &Plan, published: &Published, filled: Option<&Value>) {
     let record = &published.record;
     let renditions = record.renditions.iter().map(|rendition| {
         let planned = plan.renditions.iter().find(|planned| planned.name == rendition.name);
@@ -118,7 +120,7 @@ pub fn was_published(output: Output, job: &Job, plan: &Plan, published: &Publish
             "shift": planned.map(|planned| planned.shift.seconds()),
         })
     });
-    output.json(&json!({
+    let mut document = json!({
         "master": record.master,
         "content_id": record.content_id,
         "key_id": record.key_id,
@@ -131,12 +133,21 @@ pub fn was_published(output: Output, job: &Job, plan: &Plan, published: &Publish
         "faults": {},
         "warnings": [],
         "already_published": true,
-    }));
+    });
+    with_job(&mut document, filled);
+    output.json(&document);
     output.text(&format!(
         "{} is complete: an earlier run put it in place and was stopped before it could say so\nnext: {}\n",
         job.dest.display(),
         next_command(job)
     ));
+}
+
+/// The job of Elastic Transcoder that asked for the package, with the key in it.
+fn with_job(document: &mut Value, filled: Option<&Value>) {
+    if let (Value::Object(fields), Some(job)) = (document, filled) {
+        fields.insert("job".to_owned(), job.clone());
+    }
 }
 
 #[cfg(feature = "server")]

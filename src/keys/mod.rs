@@ -22,6 +22,7 @@ pub mod rewrap;
 pub mod sealed;
 pub mod services;
 pub mod store;
+pub mod transcoder;
 pub mod wrapped;
 
 pub use audit::Audit;

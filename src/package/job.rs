@@ -38,6 +38,21 @@ pub enum KeyChoice {
     Provided(WrappedKey),
 }
 
+/// Where the plaintext key goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum PublicKey {
+    /// Nowhere.
+    #[default]
+    No,
+    /// Into the package, where anyone finds it who gets the playlists (spec ETR-06, ETR-07).
+    WithPlaylists,
+}
+
+/// The file of a key that is published with its package.
+pub const PUBLIC_KEY_FILE: &str = "hls.key";
+/// The URI of that file, seen from a media playlist.
+pub const PUBLIC_KEY_URI: &str = "../hls.key";
+
 /// How a package is protected.
 #[derive(Debug, Clone)]
 pub struct ProtectionPlan {
@@ -51,6 +66,8 @@ pub struct ProtectionPlan {
     pub context: EncryptionContext,
     /// Who seals a new key.
     pub provider: ProviderName,
+    /// Where the plaintext key goes.
+    pub public_key: PublicKey,
 }
 
 /// What a package needs of keys, opened only for packages that are protected.
@@ -142,7 +159,7 @@ pub fn run(
         (Some((protection, keys)), Some(identity)) => Some(claim(job, protection, keys, identity)?),
         _ => None,
     };
-    let built = match (&claimed, protection) {
+    let mut built = match (&claimed, protection) {
         (Some(claimed), Some((protection, _))) => {
             let nonce = Nonce::from_bytes(claimed.claim.nonce.bytes());
             let ivs = IvSource::new(protection.iv, &claimed.key, &nonce);
@@ -159,6 +176,11 @@ pub fn run(
             build(plan, &job.making, &staging, Protection::None, none, cancel, progress)?
         }
     };
+    if let (Some(claimed), Some((protection, _))) = (&claimed, protection)
+        && protection.public_key == PublicKey::WithPlaylists
+    {
+        built.files.push(write_file(&staging, PUBLIC_KEY_FILE, claimed.key.expose(), job.making.digest)?);
+    }
     let mut record = record(job, &built, claimed.as_ref().map(|claimed| &claimed.claim));
     let json = |error: serde_json::Error| PackageError::Internal(error.to_string());
     if let Some(claimed) = &claimed {
@@ -352,6 +374,7 @@ fn identity(job: &Job, protection: &ProtectionPlan, plan: &Plan, dest: String) -
     field(&protection.context.canonical());
     // A run under another provider must not adopt a key that it would not have made.
     field(protection.provider.to_string().as_bytes());
+    field(format!("{:?}", protection.public_key).as_bytes());
     match &protection.key {
         KeyChoice::New => {}
         KeyChoice::Existing(id) => field(id.to_string().as_bytes()),

@@ -19,9 +19,12 @@ mod crash;
 mod disk;
 mod expectations;
 mod file;
+#[cfg(feature = "aws")]
+mod file_kms;
 mod frames;
 mod gc;
 mod hostile;
+mod inputs;
 mod key;
 #[cfg(feature = "aws")]
 mod kms;

@@ -72,7 +72,7 @@ pub fn run(args: &DecryptArgs, output: Output) -> Result<(), CliError> {
     let target = Target::create(&args.output, if args.force { Replace::Allow } else { Replace::Refuse }, output)?;
     let cancel = signal::cancel_flag()?;
     let context = args.context.over(protection.service.context().context())?;
-    let provider = args.provider.access()?.named(args.provider.name())?;
+    let provider = args.provider.access()?.named_in(args.provider.name(), protection.region.as_deref())?;
     let key = sealed::open(provider.as_ref(), &protection.key, protection.md5.as_ref(), &context, output)?;
     let cipher = FileCipher::new(&key, protection.scheme);
     let poured = decrypt(input, &target, &cipher, &cancel)?;
