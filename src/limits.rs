@@ -132,3 +132,29 @@ pub const GCM_BYTES: u64 = (1 << 36) - 32;
 
 /// The largest job of Elastic Transcoder that is read, in bytes. One of 30 outputs with captions and watermarks has under 100 KiB.
 pub const MAX_JOB_BYTES: u64 = 1 << 20;
+// --- s3 ---
+
+/// How long one request to an object store may take: a segment of 64 MiB over 5 Mbit/s.
+pub const S3_REQUEST_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(120);
+/// Attempts of a request, `AWS_MAX_ATTEMPTS` overrules. S3 asks for patience for seconds while it splits a busy prefix.
+pub const S3_ATTEMPTS: u32 = 8;
+/// How long a request may go on being tried again. Credentials are fresh for five minutes when it begins.
+pub const S3_RETRY_TIME: std::time::Duration = std::time::Duration::from_secs(180);
+/// The longest wait between two tries.
+pub const S3_LONGEST_WAIT: std::time::Duration = std::time::Duration::from_secs(10);
+/// Uploads under way at once. One stream to S3 carries some 90 MB/s: this many fill 10 Gbit/s several times over.
+pub const S3_CONNECTIONS: usize = 32;
+/// Bytes of one ranged read of an input: large enough that a request's latency does not count, and a fraction of a segment.
+pub const S3_BLOCK_BYTES: u64 = 2 << 20;
+/// Blocks that are read ahead of the scan: 16 MiB under way fill 1 Gbit/s over 100 ms of latency.
+pub const S3_READ_AHEAD: u64 = 8;
+/// A segment that is larger is stored in parts.
+pub const S3_SINGLE_PUT_BYTES: u64 = 64 << 20;
+/// Bytes of a part; 10,000 of them make 156 GiB (spec S3-009).
+pub const S3_PART_BYTES: usize = 16 << 20;
+/// Parts of one segment under way at once.
+pub const S3_PARTS: usize = 4;
+/// What `--memory` is by default: bytes of open segments and of what they are made from.
+pub const S3_MEMORY: u64 = 256 << 20;
+/// The least that `--memory` may be: a few segments and blocks.
+pub const S3_LEAST_MEMORY: u64 = 16 << 20;

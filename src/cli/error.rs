@@ -43,7 +43,9 @@ impl From<StorageError> for CliError {
     fn from(error: StorageError) -> Self {
         let exit = match error {
             StorageError::Exists { .. } | StorageError::Foreign { .. } | StorageError::Unusable { .. } => Exit::Usage,
-            StorageError::Locked { .. } | StorageError::Changed { .. } => Exit::Temporary,
+            StorageError::Locked { .. } | StorageError::Changed { .. } | StorageError::Unavailable { .. } => {
+                Exit::Temporary
+            }
             _ => Exit::Storage,
         };
         let hint = match &error {

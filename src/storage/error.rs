@@ -94,6 +94,28 @@ pub enum StorageError {
         /// The limit, in bytes.
         limit: u64,
     },
+    /// The store cannot be reached, breaks down, or asks for patience, to the end of all retries.
+    #[error("cannot {operation} {}: {reason}", Shown(.path))]
+    Unavailable {
+        /// What was being done.
+        operation: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// What the store or the network says.
+        reason: String,
+    },
+    /// The store refuses.
+    #[error("cannot {operation} {}: {reason}", Shown(.path))]
+    Refused {
+        /// What was being done.
+        operation: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// What the store says.
+        reason: String,
+        /// What to do about it, where that is known.
+        hint: Option<String>,
+    },
     /// A name that is not allowed inside a store or a package. Not from the outside world: the caller's mistake.
     #[error("not a name for a file in {}: {name:?}", Shown(.path))]
     BadName {
@@ -136,6 +158,8 @@ impl StorageError {
             Self::Insecure { mend, .. } => Some(mend.clone()),
             Self::NoSpace { .. } => Some("free some space and run the same command again".into()),
             Self::Locked { .. } => Some("wait until it has ended, or choose another destination".into()),
+            Self::Unavailable { .. } => Some("run the same command again later".into()),
+            Self::Refused { hint, .. } => hint.clone(),
             _ => None,
         }
     }
