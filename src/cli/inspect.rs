@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 
 use crate::es::{AudioInfo, VideoInfo};
 use crate::ladder::{Access, AudioChoice, Content, Event, Faults, ProgramInfo, Scanner, Seen, StreamInfo};
+use crate::limits;
 use crate::package::PackageError;
 use crate::package::build::describe;
-use crate::package::input::InputSpec;
+use crate::package::input::{InputSpec, Reading};
 use crate::package::plan::PlannedInput;
 use crate::time::{Instant90, Span};
 use crate::ts::{EndOfInput, Pid};
@@ -23,7 +24,7 @@ use super::table::{Side, Table, bit_rate, bytes};
 /// The whole of each input is read. Faults are named with their place; -v names more of them, and all key frames.
 #[derive(Debug, Args)]
 pub struct InspectArgs {
-    /// FILE[#program=N], or - for standard input
+    /// FILE[#program=N], s3://BUCKET/KEY[#program=N], or - for standard input
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<String>,
 }
@@ -33,11 +34,11 @@ pub struct InspectArgs {
 /// # Errors
 /// When an input cannot be read or is no transport stream.
 pub fn run(args: InspectArgs, output: Output) -> Result<(), CliError> {
-    let cancel = signal::cancel_flag()?;
+    let reading = Reading::new(&signal::cancel_flag()?, limits::S3_MEMORY);
     let mut documents = Vec::new();
     for text in &args.inputs {
         let spec = InputSpec::parse(text)?;
-        let mut input = PlannedInput::open(&spec, &cancel)?;
+        let mut input = PlannedInput::open(&spec, &reading)?;
         if let Some(wanted) = spec.program {
             input.programs.retain(|program| program.pmt.program == wanted);
         }

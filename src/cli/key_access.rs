@@ -195,7 +195,7 @@ pub fn maker(name: &ProviderName, access: &Access, output: Output) -> Result<Box
 /// Which key store.
 #[derive(Debug, Clone, Args)]
 pub struct KeyStoreArgs {
-    /// Folder of sealed keys [default: $KEYRUNG_HOME/keys]
+    /// Folder of sealed keys, or s3://BUCKET/PREFIX [default: $KEYRUNG_HOME/keys]
     #[arg(long, value_name = "DEST")]
     key_store: Option<PathBuf>,
 }
@@ -260,5 +260,10 @@ pub fn shown(text: &str) -> String {
 }
 
 fn is_absent(path: &Path) -> bool {
+    // A prefix in a bucket is a part of names: it is never there and never absent.
+    #[cfg(feature = "aws")]
+    if path.to_str().is_some_and(crate::storage::object::Location::is_meant) {
+        return false;
+    }
     std::fs::metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound)
 }

@@ -1,7 +1,6 @@
 //! `keyrung package`: the main job.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use serde_json::Value;
@@ -11,13 +10,17 @@ use crate::crypto::iv::IvPolicy;
 use crate::keys::transcoder::{HlsProtection, KeyStorage, TranscoderJob};
 use crate::keys::{ContentId, ContextPreset, KeyId, KeyMd5, KeyProvider, SealedKey, default_content_id};
 use crate::ladder::{AudioChoice, CutPolicy};
+use crate::limits;
 use crate::package::build::{FaultPolicy, Making, rehearse};
 use crate::package::conductor::Align;
-use crate::package::input::InputSpec;
+use crate::package::input::{InputSpec, Reading};
 use crate::package::job::{self, Ended, Job, KeyChoice, Keys, ProtectionPlan, PublicKey};
 use crate::package::plan::Plan;
+use crate::package::site::Destination;
 use crate::package::uri::KeyUriTemplate;
-use crate::storage::{Durability, Replace, full_name};
+#[cfg(feature = "aws")]
+use crate::storage::object::{Encryption, Location, NotALocation};
+use crate::storage::{Durability, Replace};
 use crate::time::Span;
 
 use super::args::Global;
@@ -44,16 +47,16 @@ use super::signal;
   keyrung package film.ts --out film --wrapped-key @key.b64 --wrapped-key-md5 zG9MId7htnmIZEWCXXG5yg==
   keyrung package film.ts --out film --job job.json --job-out job-with-key.json")]
 pub struct PackageArgs {
-    /// [NAME=]FILE[#program=N], or - for standard input
+    /// [NAME=]FILE[#program=N], [NAME=]s3://BUCKET/KEY[#program=N], or - for standard input
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<String>,
     /// Inputs are encrypted as whole files: @FILE with their DecryptionSettings or Encryption, or
     /// mode=cbc|ctr|gcm,iv=IV,wrapped-key=BASE64[,region=REGION]; once for all inputs, or for each (none: a clear one)
     #[arg(long, value_name = "HOW")]
     input_decryption: Vec<InputDecryptionArg>,
-    /// Folder to make
-    #[arg(long, default_value = "out", value_name = "DEST", help_heading = "Output", value_parser = folder)]
-    out: PathBuf,
+    /// Folder to make, or s3://BUCKET/PREFIX
+    #[arg(long, default_value = "out", value_name = "DEST", help_heading = "Output", value_parser = destination)]
+    out: Destination,
     /// Identifies the content; bound to the key [default: DEST's name and a hash of its full name]
     #[arg(long, value_name = "ID", help_heading = "Protection")]
     content_id: Option<ContentId>,
@@ -118,6 +121,9 @@ pub struct PackageArgs {
     /// Worker threads [default: all cores]
     #[arg(long, value_name = "N", help_heading = "Output")]
     threads: Option<NonZeroUsize>,
+    /// Memory for segments on their way to and from buckets: a number of MiB
+    #[arg(long, default_value = "256", value_name = "MIB", value_parser = mebibytes, help_heading = "Output")]
+    memory: u64,
     /// Checksum of each file in the commit record
     #[arg(long, default_value = "crc64", value_name = "crc64|blake3", help_heading = "Output")]
     digest: DigestKind,
@@ -157,13 +163,27 @@ pub(super) enum DurabilityArg {
     Power,
 }
 
-fn folder(text: &str) -> Result<PathBuf, String> {
+fn destination(text: &str) -> Result<Destination, String> {
+    #[cfg(feature = "aws")]
+    if Location::is_meant(text) {
+        let at = text.parse().map_err(|error: NotALocation| error.to_string())?;
+        return Ok(Destination::Bucket { at, encryption: Encryption::default() });
+    }
+    #[cfg(not(feature = "aws"))]
+    if text.starts_with("s3://") {
+        return Err("this keyrung is built without the feature aws".to_owned());
+    }
     match text.split_once("://") {
         Some((scheme, _)) if !scheme.is_empty() && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric()) => {
-            Err("packages are made in folders; object stores are not built into this version".to_owned())
+            Err("packages are made in folders and in buckets, s3://BUCKET/PREFIX".to_owned())
         }
-        _ => Ok(text.into()),
+        _ => Ok(Destination::Folder(text.into())),
     }
+}
+
+fn mebibytes(text: &str) -> Result<u64, String> {
+    let bytes = text.parse::<u64>().ok().and_then(|mebibytes| mebibytes.checked_mul(1 << 20));
+    bytes.filter(|bytes| *bytes >= limits::S3_LEAST_MEMORY).ok_or_else(|| "16 MiB is the least".to_owned())
 }
 
 fn seconds(text: &str) -> Result<Span, String> {
@@ -189,7 +209,7 @@ pub fn run(args: PackageArgs, global: &Global) -> Result<(), CliError> {
     let cancel = signal::cancel_flag()?;
     let progress = Shown::new(global);
     let making = args.making();
-    let mut plan = Plan::make(&specs, &args.audio.clone().unwrap_or_default(), &cancel)?;
+    let mut plan = Plan::make(&specs, &args.audio.clone().unwrap_or_default(), &Reading::new(&cancel, args.memory))?;
     if args.dry_run {
         let rehearsed = rehearse(&mut plan, &making, &cancel, &progress);
         progress.finish();
@@ -199,7 +219,7 @@ pub fn run(args: PackageArgs, global: &Global) -> Result<(), CliError> {
     }
     let content_id = match &args.content_id {
         Some(id) => id.clone(),
-        None => default_content_id(&full_name(&args.out)?.to_string_lossy()),
+        None => default_content_id(&args.out.full_name()?),
     };
     let opened = match args.protection {
         ProtectionArg::None => None,
@@ -241,6 +261,7 @@ impl PackageArgs {
             faults: if self.strict { FaultPolicy::Refuse } else { FaultPolicy::Report },
             threads: self.threads.unwrap_or(cores).get().min(256),
             digest: self.digest,
+            memory: self.memory,
         }
     }
 

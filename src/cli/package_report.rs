@@ -10,6 +10,7 @@ use crate::package::conductor::Conductor;
 use crate::package::job::{Job, Outcome, Published};
 use crate::package::outcome::{RenditionOutcome, Warning, audio_switch};
 use crate::package::plan::Plan;
+use crate::package::site::Destination;
 use crate::segment::Segment;
 use crate::time::Span;
 
@@ -87,7 +88,7 @@ pub fn made(output: Output, job: &Job, outcome: &Outcome, filled: Option<&Value>
         ]);
     }
     output.text(&table.render());
-    let dest = job.dest.display();
+    let dest = &job.dest;
     let seconds = outcome.elapsed.as_secs_f64();
     output.text(&format!("{} in {seconds:.2} s, in {dest}/{MASTER_FILE}\n", bytes(built.bytes_out)));
     match &outcome.key {
@@ -138,7 +139,7 @@ pub fn was_published(output: Output, job: &Job, plan: &Plan, published: &Publish
     output.json(&document);
     output.text(&format!(
         "{} is complete: an earlier run put it in place and was stopped before it could say so\nnext: {}\n",
-        job.dest.display(),
+        job.dest,
         next_command(job)
     ));
 }
@@ -152,12 +153,18 @@ fn with_job(document: &mut Value, filled: Option<&Value>) {
 
 #[cfg(feature = "server")]
 fn next_command(job: &Job) -> String {
-    format!("keyrung serve {}", job.dest.display())
+    match &job.dest {
+        Destination::Folder(folder) => format!("keyrung serve {}", folder.display()),
+        #[cfg(feature = "aws")]
+        Destination::Bucket { .. } => {
+            "keyrung serve gives the key to players; the bucket or a CDN gives them the rest".to_owned()
+        }
+    }
 }
 
 #[cfg(not(feature = "server"))]
 fn next_command(job: &Job) -> String {
-    format!("publish {} and serve the key at its URI", job.dest.display())
+    format!("publish {} and serve the key at its URI", job.dest)
 }
 
 fn rendition_json(rendition: &RenditionOutcome) -> Value {

@@ -77,6 +77,9 @@ pub struct Claim {
     pub state: ClaimState,
     /// When it was claimed.
     pub created: CreatedAt,
+    /// In a bucket: the folder below DEST in which the package lies, where that is not DEST itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<String>,
 }
 
 impl Claim {
@@ -92,6 +95,7 @@ impl Claim {
             key,
             state: ClaimState::Open,
             created: CreatedAt::now(),
+            generation: None,
         }
     }
 

@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use crate::keys::{Claim, ClaimState, ContentId, KeyError, KeyId, SealedKey};
+#[cfg(feature = "aws")]
+use crate::storage::object::{Location, ObjectDocuments};
 use crate::storage::{Documents, LocalDocuments, StorageError};
 
 /// Where sealed keys and claims are kept; never inside a published package.
@@ -12,11 +14,23 @@ pub struct KeyStore {
 }
 
 impl KeyStore {
-    /// Opens a key store in the folder `path` and makes it, with mode 0700, where it is missing.
+    /// Opens a key store in the folder `path` and makes it, with mode 0700, where it is missing; or one in a bucket, when
+    /// `path` is `s3://BUCKET/PREFIX`.
     ///
     /// # Errors
-    /// [`StorageError::Insecure`] when others have access to it; whatever storage reports.
+    /// [`StorageError::Insecure`] when others have access to it; [`KeyError::Invalid`] when it is no name of objects; whatever
+    /// storage reports.
     pub fn open(path: &Path) -> Result<Self, KeyError> {
+        #[cfg(feature = "aws")]
+        if let Some(text) = path.to_str().filter(|text| Location::is_meant(text)) {
+            let at: Location = text.parse().map_err(|_| KeyError::Invalid {
+                wanted: "a key store: s3://BUCKET/PREFIX or a folder",
+                given: text.into(),
+            })?;
+            let keys = ObjectDocuments::open(&at)?;
+            let claims = keys.inner("claims");
+            return Ok(Self::of(Box::new(keys), Box::new(claims)));
+        }
         let keys = LocalDocuments::open(path)?;
         let claims = keys.inner("claims")?;
         Ok(Self::of(Box::new(keys), Box::new(claims)))

@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::crypto::digest::{Digest, DigestKind};
 use crate::ladder::{CutPolicy, FaultKind, Faults, Place};
+use crate::limits;
 use crate::playlist::value::KeyUri;
 use crate::segment::Segment;
-use crate::storage::{Staging, StorageError};
+use crate::storage::Budget;
 use crate::ts::Stride;
 
 use super::conductor::{Align, Conductor};
@@ -19,6 +20,7 @@ use super::plan::Plan;
 use super::progress::Progress;
 use super::record::FileRecord;
 use super::sink::{Protection, Sink, Stored};
+use super::site::Site;
 
 /// What to do about damaged input.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -43,9 +45,11 @@ pub struct Making {
     pub threads: usize,
     /// The checksum of each segment.
     pub digest: DigestKind,
+    /// Bytes that segments on their way to or from a network may take in memory.
+    pub memory: u64,
 }
 
-/// A ladder that lies complete in a staging folder, but for its record.
+/// A ladder that is stored, but for its record.
 #[derive(Debug)]
 pub struct Built {
     /// The renditions.
@@ -72,17 +76,16 @@ pub const MASTER_FILE: &str = "master.m3u8";
 pub fn build(
     plan: &mut Plan,
     making: &Making,
-    staging: &Staging,
+    site: &Site,
     protection: Protection<'_>,
     key_uri: impl Fn(&str) -> Result<Option<KeyUri>, PackageError>,
     cancel: &AtomicBool,
     progress: &dyn Progress,
 ) -> Result<Built, PackageError> {
     let names: Vec<String> = plan.renditions.iter().map(|rendition| rendition.name.clone()).collect();
-    for name in &names {
-        staging.create_dir(name)?;
-    }
-    let sink = Sink { staging, names, protection, digest: making.digest, cancel, progress };
+    let folders = names.iter().map(|name| site.make_folder(name)).collect::<Result<Vec<_>, _>>()?;
+    let budget = is_remote(plan, site).then(|| Budget::new(making.memory));
+    let sink = Sink { site, names, folders, budget, protection, digest: making.digest, cancel, progress };
     let mut conductor = Conductor::new(plan.inputs.len(), &plan.renditions, making.policy, making.align);
     progress.total(total(plan));
     let stored = match plan.inputs.as_mut_slice() {
@@ -96,18 +99,32 @@ pub fn build(
                         return Err(PackageError::Internal("a segment of no input".to_owned()));
                     };
                     // A closed queue means that a worker failed; its error is the one to report.
-                    let work = Work { rendition, segment, file, stride };
+                    let permit = sink.reserve(held_bytes(&segment), || queue.is_closed())?;
+                    let work = Work { rendition, segment, file, stride, permit };
                     if queue.push(work) { Ok(()) } else { Err(PackageError::Interrupted) }
                 })
             })?
         }
     };
+    site.land()?;
     for input in &plan.inputs {
         if let Reader::File { input, .. } = &input.reader {
             input.check_unchanged()?;
         }
     }
     finish(plan, &mut conductor, &sink, stored, key_uri)
+}
+
+/// Whether bytes come or go over a network, so that they are held in memory.
+fn is_remote(plan: &Plan, site: &Site) -> bool {
+    let remote = |reader: &Reader| matches!(reader, Reader::File { input, .. } if input.is_remote());
+    !matches!(site, Site::Folder(_)) || plan.inputs.iter().any(|input| remote(&input.reader))
+}
+
+/// The most that a segment takes in memory: all of it, unless it is so large that it is sent in parts.
+fn held_bytes(segment: &Segment) -> u64 {
+    let range = segment.range();
+    range.end.saturating_sub(range.start).min(limits::S3_SINGLE_PUT_BYTES * 2)
 }
 
 /// Scans all inputs without making anything, for a dry run: every segment is described, none is read again.
@@ -235,6 +252,9 @@ fn finish(
 ) -> Result<Built, PackageError> {
     let sources: Vec<String> = plan.inputs.iter().map(|input| input.name.clone()).collect();
     let mut renditions = gather(conductor, &sources, stored)?;
+    for (rendition, folder) in renditions.iter_mut().zip(&sink.folders) {
+        rendition.playlist = format!("{folder}/index.m3u8");
+    }
     let Playlists { master, media, target_duration } = playlists(&mut renditions, key_uri)?;
     let mut files = Vec::new();
     for rendition in &renditions {
@@ -244,7 +264,10 @@ fn finish(
     }
     // In the order in which they would become visible: what a playlist names is there before it (spec S3-012).
     for (path, text) in media.iter().map(|(path, text)| (path.as_str(), text)).chain([(MASTER_FILE, &master)]) {
-        files.push(write_file(sink.staging, path, text.as_bytes(), sink.digest)?);
+        sink.site.playlist(path, text.as_bytes())?;
+        let mut sum = Digest::new(sink.digest);
+        sum.update(text.as_bytes());
+        files.push(FileRecord { path: path.to_owned(), bytes: text.len() as u64, digest: sum.finish() });
     }
     let faults = sources
         .iter()
@@ -258,19 +281,4 @@ fn finish(
         renditions,
         files,
     })
-}
-
-/// Writes a small file of the package.
-pub(super) fn write_file(
-    staging: &Staging,
-    path: &str,
-    bytes: &[u8],
-    digest: DigestKind,
-) -> Result<FileRecord, PackageError> {
-    let mut file = staging.create_file(path)?;
-    std::io::Write::write_all(&mut file, bytes)
-        .map_err(|source| StorageError::new("write", &staging.path().join(path), source))?;
-    let mut sum = Digest::new(digest);
-    sum.update(bytes);
-    Ok(FileRecord { path: path.to_owned(), bytes: bytes.len() as u64, digest: sum.finish() })
 }

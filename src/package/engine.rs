@@ -8,6 +8,7 @@ use std::thread;
 use crate::crypto::cbc::BLOCK;
 use crate::crypto::lanes::{LaneCipher, tile_stride};
 use crate::segment::{Assembler, Segment, Taken};
+use crate::storage::Permit;
 use crate::ts::{PACKET_LEN, Stride};
 
 use super::error::PackageError;
@@ -37,6 +38,8 @@ pub struct Work {
     pub file: InputFile,
     /// The packets' format there.
     pub stride: Stride,
+    /// The memory that it may take, where that is bounded.
+    pub permit: Option<Permit>,
 }
 
 /// Runs `produce` in this thread, which puts work into the queue, and `threads` workers that do it.
@@ -152,7 +155,7 @@ impl<'a> Worker<'a> {
 
     fn begin(&mut self, work: Work) -> Result<(), PackageError> {
         let index = work.segment.index;
-        let output = self.sink.create(work.rendition, index)?;
+        let output = self.sink.create(work.rendition, index, work.permit)?;
         let iv = self.sink.iv(work.rendition, index)?;
         let range = work.segment.range();
         let assembler = Assembler::new(work.segment);

@@ -11,6 +11,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use crate::limits;
+#[cfg(feature = "aws")]
+use crate::storage::StorageError;
+#[cfg(feature = "aws")]
+use crate::storage::object::{Blocks, Location, NotALocation, ObjectReader};
 use crate::ts::EndOfInput;
 
 use super::decrypt::InputDecryption;
@@ -34,16 +38,43 @@ pub struct InputSpec {
 pub enum InputPlace {
     /// A file.
     File(PathBuf),
+    /// An object in a bucket.
+    #[cfg(feature = "aws")]
+    Object(Location),
     /// Standard input.
     Stdin,
 }
 
 impl InputPlace {
+    fn parse(text: &str) -> Result<Self, PackageError> {
+        if text == "-" {
+            return Ok(Self::Stdin);
+        }
+        #[cfg(feature = "aws")]
+        if Location::is_meant(text) {
+            let location: Location = text.parse().map_err(|error: NotALocation| usage(error.to_string()))?;
+            if location.key().is_empty() {
+                return Err(usage(format!("{text}: a bucket is no input; name an object in it")));
+            }
+            return Ok(Self::Object(location));
+        }
+        #[cfg(not(feature = "aws"))]
+        if text.starts_with("s3://") {
+            return Err(usage(format!("{text}: this keyrung is built without the feature aws")));
+        }
+        if text.starts_with("https://") || text.starts_with("http://") {
+            return Err(usage(format!("{text}: only files, s3:// and standard input (-) can be read")));
+        }
+        Ok(Self::File(text.into()))
+    }
+
     /// What to call it in messages.
     #[must_use]
     pub fn name(&self) -> String {
         match self {
             Self::File(path) => path.display().to_string(),
+            #[cfg(feature = "aws")]
+            Self::Object(location) => location.to_string(),
             Self::Stdin => "standard input".to_owned(),
         }
     }
@@ -73,11 +104,7 @@ impl InputSpec {
             Some((name, path)) if !Path::new(rest).exists() && is_name(name) => (Some(name.to_owned()), path),
             _ => (None, rest),
         };
-        if path.starts_with("s3://") || path.starts_with("https://") || path.starts_with("http://") {
-            return Err(usage(format!("{path}: only files and standard input (-) can be read")));
-        }
-        let place = if path == "-" { InputPlace::Stdin } else { InputPlace::File(path.into()) };
-        Ok(Self { name, place, program, decryption: None })
+        Ok(Self { name, place: InputPlace::parse(path)?, program, decryption: None })
     }
 }
 
@@ -107,6 +134,9 @@ enum Version {
         /// Device and inode.
         inode: (u64, u64),
     },
+    /// The object's ETag.
+    #[cfg(feature = "aws")]
+    Object(String),
 }
 
 impl Identity {
@@ -122,6 +152,8 @@ impl Identity {
                     bytes.extend(number.to_be_bytes());
                 }
             }
+            #[cfg(feature = "aws")]
+            Version::Object(etag) => bytes.extend(etag.as_bytes()),
         }
         bytes
     }
@@ -144,6 +176,53 @@ pub struct InputFile {
 #[derive(Debug, Clone)]
 enum Source {
     File(Arc<File>),
+    #[cfg(feature = "aws")]
+    Object(Arc<ObjectReader>),
+}
+
+/// What the inputs of a job share while they are read.
+#[derive(Debug)]
+pub struct Reading {
+    cancel: Arc<AtomicBool>,
+    #[cfg(feature = "aws")]
+    blocks: Arc<Blocks>,
+}
+
+impl Reading {
+    /// `cancel` is set when the run is to stop; inputs that come over a network take `memory` bytes at most.
+    #[must_use]
+    pub fn new(cancel: &Arc<AtomicBool>, memory: u64) -> Self {
+        #[cfg(not(feature = "aws"))]
+        let _ = memory;
+        Self {
+            cancel: Arc::clone(cancel),
+            #[cfg(feature = "aws")]
+            blocks: Blocks::new(memory),
+        }
+    }
+
+    /// Opens an input.
+    ///
+    /// # Errors
+    /// When it is not there or cannot be read.
+    pub fn open(&self, spec: &InputSpec) -> Result<Reader, PackageError> {
+        let mut input = match &spec.place {
+            InputPlace::Stdin if spec.decryption.is_some() => {
+                return Err(PackageError::Usage {
+                    message: "standard input is not decrypted on the way in".to_owned(),
+                    hint: Some("keyrung file decrypt - - --document FILE | keyrung package -".to_owned()),
+                });
+            }
+            InputPlace::Stdin => return Ok(Reader::Pipe(Pipe::new(Arc::clone(&self.cancel)))),
+            InputPlace::File(path) => InputFile::open(path)?,
+            #[cfg(feature = "aws")]
+            InputPlace::Object(location) => InputFile::open_object(location, &self.blocks)?,
+        };
+        if let Some(how) = &spec.decryption {
+            input = input.decrypting(how, &self.cancel)?;
+        }
+        Ok(Reader::File { input, buffer: Vec::new() })
+    }
 }
 
 impl InputFile {
@@ -173,6 +252,31 @@ impl InputFile {
         Ok(self)
     }
 
+    /// Opens an object, in the state in which it is now.
+    #[cfg(feature = "aws")]
+    fn open_object(location: &Location, blocks: &Arc<Blocks>) -> Result<Self, PackageError> {
+        let name = location.to_string();
+        let reader = ObjectReader::open(location, blocks).map_err(|error| object_error(&name, error))?;
+        let identity = Identity { len: reader.len(), version: Version::Object(reader.etag().to_owned()) };
+        Ok(Self { name, source: Source::Object(reader), stored: identity.clone(), identity, decryption: None })
+    }
+
+    /// Whether it comes over a network.
+    #[must_use]
+    pub fn is_remote(&self) -> bool {
+        !matches!(self.source, Source::File(_))
+    }
+
+    /// The region it comes from, where it has one.
+    #[must_use]
+    pub fn region(&self) -> Option<&str> {
+        match &self.source {
+            Source::File(_) => None,
+            #[cfg(feature = "aws")]
+            Source::Object(reader) => reader.region(),
+        }
+    }
+
     /// Fills `bytes` with what the input holds from `offset` on.
     ///
     /// # Errors
@@ -191,6 +295,8 @@ impl InputFile {
                 io::ErrorKind::UnexpectedEof => PackageError::Changed { input: self.name.clone() },
                 _ => PackageError::Read { input: self.name.clone(), source },
             }),
+            #[cfg(feature = "aws")]
+            Source::Object(reader) => reader.read_at(bytes, offset).map_err(|error| object_error(&self.name, error)),
         }
     }
 
@@ -211,8 +317,25 @@ impl InputFile {
             Source::File(file) => {
                 identity(file).map_err(|source| PackageError::Read { input: self.name.clone(), source })?
             }
+            #[cfg(feature = "aws")]
+            Source::Object(reader) => {
+                return reader.check_unchanged().map_err(|error| object_error(&self.name, error));
+            }
         };
         if now == self.stored { Ok(()) } else { Err(PackageError::Changed { input: self.name.clone() }) }
+    }
+}
+
+/// That an object is not there or has changed is the input's fault; the rest is the store's.
+#[cfg(feature = "aws")]
+fn object_error(name: &str, error: StorageError) -> PackageError {
+    match error {
+        StorageError::Changed { .. } => PackageError::Changed { input: name.to_owned() },
+        StorageError::NotFound { .. } => {
+            let source = io::Error::new(io::ErrorKind::NotFound, "no such object");
+            PackageError::Read { input: name.to_owned(), source }
+        }
+        other => PackageError::Storage(other),
     }
 }
 

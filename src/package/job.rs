@@ -1,7 +1,6 @@
 //! One job: from what the user asked for to a published package, by the protocol claim, key, plan, commit
 //! (`manual/formats.md`).
 
-use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
@@ -13,18 +12,18 @@ use crate::keys::{
     Claim, ClaimState, ContentId, EncryptionContext, Hex256, KeyError, KeyId, KeyProvider, KeyStore, ProviderName,
     SealedKey, WrappedKey,
 };
-use crate::limits;
 use crate::playlist::value::KeyUri;
-use crate::storage::{Durability, Replace, Staging, StorageError, durable, full_name};
+use crate::storage::{Durability, Replace, StorageError};
 
-use super::build::{Built, MASTER_FILE, Making, build, write_file};
+use super::build::{Built, MASTER_FILE, Making, build};
 use super::error::PackageError;
 use super::input::Reader;
 use super::outcome::{Warning, warnings};
 use super::plan::Plan;
 use super::progress::Progress;
-use super::record::{RECORD_FILE, RECORD_FORMAT, RECORD_VERSION, Record, RenditionRecord, SegmentRecord};
+use super::record::{RECORD_FORMAT, RECORD_VERSION, Record, RenditionRecord, SegmentRecord};
 use super::sink::Protection;
+use super::site::{Destination, Place, Site, Start};
 use super::uri::KeyUriTemplate;
 
 /// Where the package's key comes from.
@@ -81,8 +80,8 @@ pub struct Keys<'a> {
 /// What the user asked for.
 #[derive(Debug, Clone)]
 pub struct Job {
-    /// The folder to be made.
-    pub dest: PathBuf,
+    /// Where the package is to be.
+    pub dest: Destination,
     /// Identifies the content.
     pub content_id: ContentId,
     /// How it is protected; none leaves the segments clear.
@@ -138,7 +137,7 @@ pub fn run(
     progress: &dyn Progress,
 ) -> Result<Ended, PackageError> {
     let started = Instant::now();
-    let dest = full_name(&job.dest)?.to_string_lossy().into_owned();
+    let dest = job.dest.full_name()?;
     let protection = match (&job.protection, keys) {
         (Some(protection), Some(keys)) => Some((protection, keys)),
         (None, _) => None,
@@ -153,12 +152,21 @@ pub fn run(
     {
         return Ok(Ended::WasPublished(Box::new(published)));
     }
-    let staging = Staging::open(&job.dest, job.replace, job.durability)?;
-    check_space(plan, &staging)?;
+    let mut site = Site::open(&job.dest, job.replace, job.durability)?;
+    site.check_space(needed_space(plan))?;
     let claimed = match (protection, &identity) {
-        (Some((protection, keys)), Some(identity)) => Some(claim(job, protection, keys, identity)?),
+        (Some((protection, keys)), Some(identity)) => Some(claim(job, &site, protection, keys, identity)?),
         _ => None,
     };
+    match &claimed {
+        Some(claimed) => site.begin(&run_id(&claimed.claim), claimed.claim.generation.clone(), claimed.start)?,
+        // Nothing tells a later run of a clear package that it is the same: it finds what is the same when it stores it.
+        None => {
+            let run = hex::encode(Nonce::generate().map_err(KeyError::from)?.bytes());
+            let generation = site.generation(&run, Place::of(None, site.is_vacant(&job.dest)));
+            site.begin("", generation, Start::GoesOn)?;
+        }
+    }
     let mut built = match (&claimed, protection) {
         (Some(claimed), Some((protection, _))) => {
             let nonce = Nonce::from_bytes(claimed.claim.nonce.bytes());
@@ -169,11 +177,11 @@ pub fn run(
                 uri.map(Some).map_err(PackageError::Internal)
             };
             let aes = Protection::Aes128 { key: &claimed.key, ivs: &ivs };
-            build(plan, &job.making, &staging, aes, uri, cancel, progress)?
+            build(plan, &job.making, &site, aes, uri, cancel, progress)?
         }
         _ => {
             let none = |_: &str| Ok(None::<KeyUri>);
-            build(plan, &job.making, &staging, Protection::None, none, cancel, progress)?
+            build(plan, &job.making, &site, Protection::None, none, cancel, progress)?
         }
     };
     if let (Some(claimed), Some((protection, _))) = (&claimed, protection)
@@ -186,8 +194,7 @@ pub fn run(
     if let Some(claimed) = &claimed {
         record.seal(&claimed.key).map_err(json)?;
     }
-    write_file(&staging, RECORD_FILE, &record.to_bytes().map_err(json)?, job.making.digest)?;
-    staging.publish()?;
+    site.publish(&record.to_bytes().map_err(json)?)?;
     let mut warnings = warnings(&built.renditions, job.making.align, job.making.policy.longest);
     if let (Some(claimed), Some((_, keys))) = (&claimed, protection)
         && let Err(error) = keys.store.claim_publish(&claimed.claim)
@@ -207,6 +214,7 @@ pub fn run(
 struct Claimed {
     claim: Claim,
     key: ContentKey,
+    start: Start,
 }
 
 /// What a claim is compared with.
@@ -226,7 +234,7 @@ fn finish_interrupted(job: &Job, keys: &Keys<'_>, identity: &Identity) -> Result
     if claim.state != ClaimState::Open || claim.dest != identity.dest {
         return Ok(None);
     }
-    let Ok(bytes) = durable::read_limited(&job.dest.join(RECORD_FILE), limits::MAX_COMMIT_RECORD_BYTES) else {
+    let Some(bytes) = job.dest.record() else {
         return Ok(None);
     };
     let Ok(record) = serde_json::from_slice::<Record>(&bytes) else {
@@ -236,7 +244,7 @@ fn finish_interrupted(job: &Job, keys: &Keys<'_>, identity: &Identity) -> Result
         return Ok(None);
     }
     // Someone else may be at work on the very same claim; it will say so itself.
-    if !Staging::discard_stale(&job.dest)? {
+    if !job.dest.discard_stale()? {
         return Ok(None);
     }
     keys.store.claim_publish(&claim)?;
@@ -249,22 +257,24 @@ const CLAIM_TRIES: u32 = 8;
 /// Claims the content id, or adopts the claim of a run that was stopped.
 fn claim(
     job: &Job,
+    site: &Site,
     protection: &ProtectionPlan,
     keys: &Keys<'_>,
     identity: &Identity,
 ) -> Result<Claimed, PackageError> {
     for _ in 1..CLAIM_TRIES {
-        match try_claim(job, protection, keys, identity) {
+        match try_claim(job, site, protection, keys, identity) {
             // Another run was faster: what it wrote decides.
             Err(PackageError::Key(KeyError::Storage(StorageError::Exists { .. } | StorageError::Changed { .. }))) => {}
             done => return done,
         }
     }
-    try_claim(job, protection, keys, identity)
+    try_claim(job, site, protection, keys, identity)
 }
 
 fn try_claim(
     job: &Job,
+    site: &Site,
     protection: &ProtectionPlan,
     keys: &Keys<'_>,
     identity: &Identity,
@@ -278,7 +288,7 @@ fn try_claim(
                 hint: "choose another with --content-id".to_owned(),
             });
         }
-        let vacant = !job.dest.exists();
+        let vacant = site.is_vacant(&job.dest);
         let adopt = claim.plan == identity.digest
             && match (claim.state, job.replace) {
                 (ClaimState::Open, _) => true,
@@ -288,7 +298,7 @@ fn try_claim(
         if adopt {
             keys.store.put(&claim.key)?;
             let key = keys.provider.unseal(&claim.key)?;
-            return Ok(Claimed { claim: claim.clone(), key });
+            return Ok(Claimed { claim: claim.clone(), key, start: Start::GoesOn });
         }
         // Nobody can run standard input again as it was, and nothing stands under an open claim.
         let given_up = claim.state == ClaimState::Open && !identity.repeatable;
@@ -327,13 +337,14 @@ fn try_claim(
         }
     };
     let nonce = Nonce::generate().map_err(KeyError::from)?;
-    let claim = Claim::new(identity.dest.clone(), identity.digest, Hex256::from_bytes(nonce.bytes()), sealed);
+    let mut claim = Claim::new(identity.dest.clone(), identity.digest, Hex256::from_bytes(nonce.bytes()), sealed);
+    claim.generation = site.generation(&run_id(&claim), Place::of(known.as_ref(), site.is_vacant(&job.dest)));
     match &known {
         Some(old) => keys.store.claim_replace(old, &claim)?,
         None => keys.store.claim_create(&claim)?,
     }
     keys.store.put(&claim.key)?;
-    Ok(Claimed { claim, key })
+    Ok(Claimed { claim, key, start: Start::Fresh })
 }
 
 /// SHA-256 of everything that decides the package's bytes. Standard input has no identity: what comes next time may be
@@ -389,25 +400,14 @@ fn run_id(claim: &Claim) -> String {
     hex::encode(hash.get(..16).unwrap_or_default())
 }
 
-fn check_space(plan: &Plan, staging: &Staging) -> Result<(), PackageError> {
-    let needed: u64 = plan
-        .inputs
-        .iter()
-        .map(|input| match &input.reader {
-            // Several programs of one input may all be carried; a single one may be much smaller than the input.
-            Reader::File { input: file, .. } if input.programs.len() <= 1 => file.identity.len / 10 * 9,
-            Reader::File { .. } | Reader::Pipe(_) => 0,
-        })
-        .sum();
-    let free = staging.free_space()?;
-    if needed > free {
-        return Err(StorageError::NoSpace {
-            operation: "make room for the package",
-            path: staging.path().to_path_buf(),
-        }
-        .into());
-    }
-    Ok(())
+/// Bytes that the package will take at least.
+fn needed_space(plan: &Plan) -> u64 {
+    let sizes = plan.inputs.iter().map(|input| match &input.reader {
+        // Several programs of one input may all be carried; a single one may be much smaller than the input.
+        Reader::File { input: file, .. } if input.programs.len() <= 1 => file.identity.len / 10 * 9,
+        Reader::File { .. } | Reader::Pipe(_) => 0,
+    });
+    sizes.sum()
 }
 
 fn record(job: &Job, built: &Built, claim: Option<&Claim>) -> Record {

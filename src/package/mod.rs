@@ -14,6 +14,7 @@ pub mod progress;
 pub mod queue;
 pub mod record;
 pub mod sink;
+pub mod site;
 pub mod uri;
 
 pub use error::PackageError;

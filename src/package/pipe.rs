@@ -126,7 +126,7 @@ impl Writer {
                     (Protection::Aes128 { key, .. }, Some(iv)) => Some(CbcStream::new(key, iv)),
                     _ => None,
                 };
-                let output = sink.create(self.rendition, index)?;
+                let output = sink.create(self.rendition, index, None)?;
                 let assembler = Assembler::new(segment);
                 let batch = assembler.preamble();
                 let clear = batch.len() as u64;
@@ -167,6 +167,10 @@ impl Writer {
             stream.finish(&mut open.batch);
         }
         sink.write(&mut open.output, &open.batch)?;
+        // An open segment takes nothing of the budget: all renditions have one, and could wait for each other. What is on
+        // its way does.
+        let permit = sink.reserve(open.output.bytes(), || false)?;
+        open.output.hold(permit);
         let segment = open.assembler.into_segment();
         Ok(Some(sink.finish(open.output, self.rendition, segment, open.clear, open.iv)))
     }

@@ -1,8 +1,6 @@
 //! The plan of a ladder: which renditions the inputs make, what each carries, and how it is called.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use crate::es::{AudioInfo, VideoInfo};
 use crate::ladder::shift::{FirstKeys, estimate};
@@ -14,7 +12,7 @@ use crate::time::{Instant90, Span};
 use crate::ts::{EndOfInput, Stride};
 
 use super::error::PackageError;
-use super::input::{InputFile, InputPlace, InputSpec, Pipe, Reader, is_name};
+use super::input::{InputPlace, InputSpec, Reader, Reading, is_name};
 
 /// An input of the plan.
 #[derive(Debug)]
@@ -30,28 +28,13 @@ pub struct PlannedInput {
 }
 
 impl PlannedInput {
-    /// Opens an input and looks into its beginning. `cancel` is set when the run is to stop.
+    /// Opens an input and looks into its beginning.
     ///
     /// # Errors
     /// When it cannot be read, or is no transport stream with a program.
-    pub fn open(spec: &InputSpec, cancel: &Arc<AtomicBool>) -> Result<Self, PackageError> {
+    pub fn open(spec: &InputSpec, reading: &Reading) -> Result<Self, PackageError> {
         let name = spec.place.name();
-        let mut reader = match &spec.place {
-            InputPlace::File(path) => {
-                let mut input = InputFile::open(path)?;
-                if let Some(how) = &spec.decryption {
-                    input = input.decrypting(how, cancel)?;
-                }
-                Reader::File { input, buffer: Vec::new() }
-            }
-            InputPlace::Stdin if spec.decryption.is_some() => {
-                return Err(PackageError::Usage {
-                    message: "standard input is not decrypted on the way in".to_owned(),
-                    hint: Some("keyrung file decrypt - - --document FILE | keyrung package -".to_owned()),
-                });
-            }
-            InputPlace::Stdin => Reader::Pipe(Pipe::new(Arc::clone(cancel))),
-        };
+        let mut reader = reading.open(spec)?;
         let refuse = |source: LadderError| PackageError::Input { input: name.clone(), source };
         let mut probe = Probe::new();
         let (mut position, mut at_least) = (0u64, 64 * 1024);
@@ -101,11 +84,11 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Looks into the inputs and plans the renditions. `cancel` is set when the run is to stop.
+    /// Looks into the inputs and plans the renditions.
     ///
     /// # Errors
     /// When an input cannot be read or holds nothing to play, or the names clash.
-    pub fn make(specs: &[InputSpec], audio: &AudioChoice, cancel: &Arc<AtomicBool>) -> Result<Self, PackageError> {
+    pub fn make(specs: &[InputSpec], audio: &AudioChoice, reading: &Reading) -> Result<Self, PackageError> {
         let stdin = specs.iter().filter(|spec| spec.place == InputPlace::Stdin).count();
         if stdin > 1 || (stdin == 1 && specs.len() > 1) {
             return Err(PackageError::Usage {
@@ -117,7 +100,7 @@ impl Plan {
         let mut keys = Vec::new();
         let mut given = Vec::new();
         for spec in specs {
-            let mut input = PlannedInput::open(spec, cancel)?;
+            let mut input = PlannedInput::open(spec, reading)?;
             let selections = choose(&input, spec, audio)?;
             let named = if selections.len() == 1 { spec.name.clone() } else { None };
             if spec.name.is_some() && named.is_none() {

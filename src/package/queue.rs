@@ -59,6 +59,11 @@ impl<T> Queue<T> {
         items
     }
 
+    /// Whether nobody will take what is put in.
+    pub fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     /// Says that nothing more will come, or that nobody will take what is there.
     pub fn close(&self) {
         self.lock().closed = true;

@@ -1,17 +1,17 @@
 //! What the engines need beside the segments: where files go, how they are encrypted, and who watches.
 
-use std::fs::File;
-use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::crypto::digest::{Digest, DigestKind};
 use crate::crypto::iv::{Iv, IvSource};
 use crate::crypto::key::ContentKey;
 use crate::segment::Segment;
-use crate::storage::Staging;
+use crate::storage::{Budget, Permit};
 
 use super::error::PackageError;
 use super::progress::Progress;
+use super::site::{Site, Writer};
 
 /// How segments are protected.
 #[derive(Clone, Copy)]
@@ -29,10 +29,14 @@ pub enum Protection<'a> {
 
 /// Takes finished bytes of segments to their files.
 pub struct Sink<'a> {
-    /// Where the package is being built.
-    pub staging: &'a Staging,
+    /// Where the package is being made.
+    pub site: &'a Site,
     /// Names of the renditions.
     pub names: Vec<String>,
+    /// Their folders below DEST.
+    pub folders: Vec<String>,
+    /// The memory that segments on their way to or from a network may take; none where none is.
+    pub budget: Option<Arc<Budget>>,
     /// How segments are protected.
     pub protection: Protection<'a>,
     /// The checksum of each segment.
@@ -65,22 +69,35 @@ pub struct Stored {
 /// A segment's file while it is written.
 pub struct Output {
     path: String,
-    file: File,
+    writer: Writer,
     digest: Digest,
     bytes: u64,
 }
 
+impl Output {
+    /// Bytes written so far.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Holds a permit until the segment is stored.
+    pub fn hold(&mut self, permit: Option<Permit>) {
+        self.writer.hold(permit);
+    }
+}
+
 impl Sink<'_> {
-    /// Opens the file of a segment.
+    /// Opens the file of a segment. `permit` is given back when it is stored.
     ///
     /// # Errors
     /// When storage refuses, or the run is to stop.
-    pub fn create(&self, rendition: usize, index: u64) -> Result<Output, PackageError> {
+    pub fn create(&self, rendition: usize, index: u64, permit: Option<Permit>) -> Result<Output, PackageError> {
         self.check()?;
-        let name = self.names.get(rendition).map(String::as_str).unwrap_or_default();
-        let path = format!("{name}/{index:05}.ts");
-        let file = self.staging.create_file(&path)?;
-        Ok(Output { path, file, digest: Digest::new(self.digest), bytes: 0 })
+        let folder = self.folders.get(rendition).map(String::as_str).unwrap_or_default();
+        let path = format!("{folder}/{index:05}.ts");
+        let writer = self.site.create(&path, permit)?;
+        Ok(Output { path, writer, digest: Digest::new(self.digest), bytes: 0 })
     }
 
     /// The IV of a segment.
@@ -101,9 +118,24 @@ impl Sink<'_> {
     /// Checks whether the run is to stop.
     ///
     /// # Errors
-    /// When it is.
+    /// When it is, or a segment could not be stored.
     pub fn check(&self) -> Result<(), PackageError> {
-        if self.cancel.load(Ordering::Relaxed) { Err(PackageError::Interrupted) } else { Ok(()) }
+        if self.cancel.load(Ordering::Relaxed) {
+            return Err(PackageError::Interrupted);
+        }
+        Ok(self.site.check()?)
+    }
+
+    /// Waits for memory for a segment of about so many bytes; none is needed where nothing goes over a network.
+    ///
+    /// # Errors
+    /// When the run is to stop.
+    pub fn reserve(&self, bytes: u64, stop: impl Fn() -> bool) -> Result<Option<Permit>, PackageError> {
+        let Some(budget) = &self.budget else {
+            return Ok(None);
+        };
+        let permit = budget.take(bytes, || stop() || self.cancel.load(Ordering::Relaxed));
+        permit.map(Some).ok_or(PackageError::Interrupted)
     }
 
     /// Writes bytes of a segment.
@@ -111,7 +143,7 @@ impl Sink<'_> {
     /// # Errors
     /// When storage fails.
     pub fn write(&self, output: &mut Output, bytes: &[u8]) -> Result<(), PackageError> {
-        std::io::Write::write_all(&mut output.file, bytes).map_err(|source| self.failed(&output.path, source))?;
+        self.site.write(&mut output.writer, &output.path, bytes)?;
         output.digest.update(bytes);
         output.bytes += bytes.len() as u64;
         self.progress.written(bytes.len() as u64);
@@ -120,20 +152,10 @@ impl Sink<'_> {
 
     /// Ends a segment's file.
     pub fn finish(&self, output: Output, rendition: usize, segment: Segment, clear: u64, iv: Option<Iv>) -> Stored {
+        let Output { path, writer, digest, bytes } = output;
+        let digest = digest.finish();
+        self.site.finish(writer, &digest);
         self.progress.segment();
-        Stored {
-            rendition,
-            segment,
-            path: output.path,
-            bytes: output.bytes,
-            clear_bytes: clear,
-            digest: output.digest.finish(),
-            iv,
-        }
-    }
-
-    fn failed(&self, path: &str, source: std::io::Error) -> PackageError {
-        let path: PathBuf = self.staging.path().join(path);
-        crate::storage::StorageError::new("write", &path, source).into()
+        Stored { rendition, segment, path, bytes, clear_bytes: clear, digest, iv }
     }
 }
