@@ -164,7 +164,7 @@ pub fn run(
         None => {
             let run = hex::encode(Nonce::generate().map_err(KeyError::from)?.bytes());
             let generation = site.generation(&run, Place::of(None, site.is_vacant(&job.dest)));
-            site.begin("", generation, Start::GoesOn)?;
+            site.begin(&run, generation, Start::GoesOn)?;
         }
     }
     let mut built = match (&claimed, protection) {

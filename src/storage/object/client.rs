@@ -12,8 +12,8 @@ use object_store::aws::{AmazonS3, AmazonS3Builder, Checksum, S3ConditionalPut};
 use object_store::client::{HttpConnector, HttpRequest, HttpRequestBody, ReqwestConnector};
 use object_store::path::Path as Key;
 use object_store::{
-    Attribute, Attributes, BackoffConfig, ClientOptions, Error, GetOptions, HeaderValue, ObjectStore, ObjectStoreExt,
-    PutMode, PutOptions, PutPayload, RetryConfig, UpdateVersion,
+    Attribute, Attributes, BackoffConfig, ClientOptions, Error, GetOptions, GetResult, HeaderValue, ObjectStore,
+    ObjectStoreExt, PutMode, PutOptions, PutPayload, RetryConfig, UpdateVersion,
 };
 
 use crate::aws::{block_on, client_region, endpoint, load};
@@ -167,9 +167,27 @@ impl Bucket {
         self.wait(self.head_async(key))
     }
 
+    /// Asks for an object, again where the answer broke off; `object_store` does so by itself only in the middle of a body.
+    pub(super) async fn get_async(
+        &self,
+        operation: &'static str,
+        key: &str,
+        options: GetOptions,
+    ) -> Result<GetResult, StorageError> {
+        let path = self.key(key)?;
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.store.get_opts(&path, options.clone()).await {
+                Ok(found) => return Ok(found),
+                Err(error) if is_unclear(&error) && tries < self.attempts => pause(tries).await,
+                Err(error) => return Err(self.fail(operation, key, &error)),
+            }
+        }
+    }
+
     pub(super) async fn head_async(&self, key: &str) -> Result<Head, StorageError> {
-        let options = GetOptions::new().with_head(true);
-        let found = self.store.get_opts(&self.key(key)?, options).await.map_err(|e| self.fail("look at", key, &e))?;
+        let found = self.get_async("look at", key, GetOptions::new().with_head(true)).await?;
         let own = |name: &'static str| {
             found.attributes.get(&Attribute::Metadata(name.into())).map(|value| value.as_ref().to_owned())
         };
@@ -188,7 +206,7 @@ impl Bucket {
         let fail = |e: Error| self.fail("read", key, &e);
         let mut tries = 0;
         loop {
-            let found = self.store.get_opts(&self.key(key)?, GetOptions::default()).await.map_err(fail)?;
+            let found = self.get_async("read", key, GetOptions::default()).await?;
             if found.meta.size > limit {
                 return Err(StorageError::TooLarge { path: self.path(key), limit });
             }
@@ -314,10 +332,17 @@ impl Bucket {
     /// # Errors
     /// Whatever the store reports.
     pub fn list(&self, prefix: &str) -> Result<Vec<Listed>, StorageError> {
-        let fail = |e: Error| self.fail("list", prefix, &e);
-        let prefix = if prefix.is_empty() { None } else { Some(self.key(prefix)?) };
+        let key = if prefix.is_empty() { None } else { Some(self.key(prefix)?) };
         self.wait(async {
-            let found: Vec<_> = self.store.list(prefix.as_ref()).try_collect().await.map_err(fail)?;
+            let mut tries = 0;
+            let found: Vec<_> = loop {
+                tries += 1;
+                match self.store.list(key.as_ref()).try_collect().await {
+                    Ok(found) => break found,
+                    Err(e) if is_unclear(&e) && tries < self.attempts => pause(tries).await,
+                    Err(e) => return Err(self.fail("list", prefix, &e)),
+                }
+            };
             let listed = found.into_iter().map(|meta| Listed {
                 key: meta.location.as_ref().to_owned(),
                 bytes: meta.size,
@@ -332,23 +357,18 @@ impl Bucket {
     /// # Errors
     /// Whatever the store reports.
     pub fn names(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
-        let fail = |e: Error| self.fail("list", prefix, &e);
         let key = if prefix.is_empty() { None } else { Some(self.key(prefix)?) };
         self.wait(async {
-            let found = self.store.list_with_delimiter(key.as_ref()).await.map_err(fail)?;
+            let mut tries = 0;
+            let found = loop {
+                tries += 1;
+                match self.store.list_with_delimiter(key.as_ref()).await {
+                    Ok(found) => break found,
+                    Err(e) if is_unclear(&e) && tries < self.attempts => pause(tries).await,
+                    Err(e) => return Err(self.fail("list", prefix, &e)),
+                }
+            };
             Ok(found.objects.iter().filter_map(|meta| meta.location.filename().map(str::to_owned)).collect())
-        })
-    }
-
-    /// Stores a small object, whatever is there.
-    ///
-    /// # Errors
-    /// Whatever the store reports.
-    pub fn write(&self, key: &str, bytes: Vec<u8>) -> Result<(), StorageError> {
-        let key = (self.key(key)?, key);
-        self.wait(async {
-            self.store.put(&key.0, bytes.into()).await.map_err(|e| self.fail("write", key.1, &e))?;
-            Ok(())
         })
     }
 

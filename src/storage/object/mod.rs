@@ -2,6 +2,7 @@
 //!
 //! Calls are made on the one runtime of [`crate::aws`]; whoever calls a method here waits for it in a thread of its own.
 
+mod check;
 mod client;
 mod credentials;
 mod documents;
@@ -9,11 +10,14 @@ mod encryption;
 mod error;
 mod location;
 mod reader;
+mod sweep;
 mod upload;
 
+pub use check::{Tried, check};
 pub use client::{Bucket, Head, Landed, Listed, bucket_of};
 pub use documents::ObjectDocuments;
 pub use encryption::{BucketKey, CustomerKey, Encryption};
 pub use location::{Location, NotALocation};
 pub use reader::{Blocks, ObjectReader};
+pub use sweep::{Held, Stale, stale};
 pub use upload::{FirstRun, ObjectFile, Upload, generation_name, is_generation};

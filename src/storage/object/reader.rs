@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use object_store::{Error, GetOptions, GetRange, ObjectStore};
+use object_store::{GetOptions, GetRange};
 
 use crate::aws::runtime::runtime;
 use crate::limits::{S3_BLOCK_BYTES, S3_READ_AHEAD};
@@ -254,34 +254,29 @@ impl ObjectReader {
     async fn get(&self, number: u64) -> Result<Bytes, StorageError> {
         let from = number * S3_BLOCK_BYTES;
         let to = (from + S3_BLOCK_BYTES).min(self.bytes);
-        let key = self.bucket.key(&self.key)?;
         let mut tries = 0;
         loop {
             let options =
                 GetOptions::new().with_range(Some(GetRange::Bounded(from..to))).with_if_match(Some(self.etag.as_str()));
-            let got = match self.bucket.store().get_opts(&key, options).await {
+            let got = match self.bucket.get_async("read", &self.key, options).await {
                 Ok(found) => found.bytes().await,
-                Err(error) => return Err(self.sorted(&error)),
+                // It was there when it was opened.
+                Err(StorageError::NotFound { path, .. }) => return Err(StorageError::Changed { path }),
+                Err(error) => return Err(error),
             };
             tries += 1;
             match got {
                 Ok(bytes) if bytes.len() as u64 == to - from => return Ok(bytes),
                 // The connection broke in the middle of the answer, more often than the client tries by itself.
-                Err(error) if tries >= self.bucket.attempts() => return Err(self.sorted(&error)),
+                Err(error) if tries >= self.bucket.attempts() => {
+                    return Err(self.bucket.fail("read", &self.key, &error));
+                }
                 Ok(_) if tries >= self.bucket.attempts() => {
                     let reason = "the answers are cut short".to_owned();
                     return Err(StorageError::Unavailable { operation: "read", path: self.path(), reason });
                 }
                 Ok(_) | Err(_) => pause(tries).await,
             }
-        }
-    }
-
-    fn sorted(&self, error: &Error) -> StorageError {
-        match self.bucket.fail("read", &self.key, error) {
-            // It was there when it was opened.
-            StorageError::NotFound { path, .. } => StorageError::Changed { path },
-            other => other,
         }
     }
 }

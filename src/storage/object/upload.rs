@@ -6,11 +6,14 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use object_store::{Attribute, Attributes, ObjectStore, PutMultipartOptions, PutPayloadMut, WriteMultipart};
+use object_store::{
+    Attribute, Attributes, GetOptions, ObjectStore, PutMultipartOptions, PutPayloadMut, WriteMultipart,
+};
 use serde::Deserialize;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
@@ -29,6 +32,11 @@ use super::location::Location;
 /// The names of what makes a package visible, and of its commit record.
 const MASTER: &str = "master.m3u8";
 const RECORD: &str = "keyrung.json";
+/// Held by the run that stores master and record, so that the two are of one run.
+const LOCK: &str = "keyrung.lock";
+/// How long another run may take to store these two, and how long its lock is believed in.
+const LOCK_PATIENCE: Duration = Duration::from_secs(20);
+const LOCK_LIFE: Duration = Duration::from_secs(10 * 60);
 /// Bytes of memory that an open segment grows by.
 const GROWTH: usize = 256 * 1024;
 /// The largest playlist that is stored or compared.
@@ -76,6 +84,7 @@ pub struct Upload {
     old_master: Option<String>,
     generation: Option<String>,
     run: String,
+    is_locked: AtomicBool,
     /// Keys and lengths of what an earlier run of the same claim has stored.
     there: HashMap<String, u64>,
     flights: Arc<Flights>,
@@ -175,6 +184,7 @@ impl Upload {
             old_master,
             generation: None,
             run: String::new(),
+            is_locked: AtomicBool::new(false),
             there: HashMap::new(),
             flights: Arc::new(Flights {
                 slots: Semaphore::new(limits::S3_CONNECTIONS),
@@ -199,7 +209,7 @@ impl Upload {
         self.bucket.region()
     }
 
-    /// Begins to store what `run` makes, in a generation of its own or at DEST itself. A run that goes on with an earlier
+    /// Begins to store what `run` makes, in a generation of its own or at DEST itself. `run` must be another for every claim. A run that goes on with an earlier
     /// one's claim finds what that has stored.
     ///
     /// # Errors
@@ -356,7 +366,56 @@ impl Upload {
         if bytes.len() as u64 > PLAYLIST_BYTES {
             return Err(StorageError::TooLarge { path: self.at.child(relative).to_path(), limit: PLAYLIST_BYTES });
         }
+        if relative == MASTER {
+            self.lock()?;
+        }
         self.put(relative, Kind::Playlist, old, bytes)
+    }
+
+    /// Keeps other runs from storing a master or a record, and looks that none has since this one began: each of the two
+    /// conditional puts may succeed where both together would be of two runs.
+    fn lock(&self) -> Result<(), StorageError> {
+        let (key, token) = (self.key(LOCK)?, Bytes::from(self.run.clone()));
+        let since = Instant::now();
+        self.bucket.wait(async {
+            loop {
+                let same = Same::Bytes(token.clone());
+                let kind = Kind::Record.attributes();
+                match self.bucket.create_async(&key, token.clone().into(), kind.clone(), &same).await {
+                    Err(StorageError::Exists { .. }) => {}
+                    done => break done.map(|_| ()),
+                }
+                let found = match self.bucket.get_async("look at", &key, GetOptions::new().with_head(true)).await {
+                    Ok(found) => found.meta,
+                    Err(error) if error.is_not_found() => continue,
+                    Err(error) => return Err(error),
+                };
+                let age = SystemTime::now().duration_since(found.last_modified.into()).unwrap_or_default();
+                match found.e_tag {
+                    // Whoever held it was killed; when it was not, its next put finds what this run has stored.
+                    Some(etag) if age > LOCK_LIFE => {
+                        match self.bucket.replace_async(&key, &etag, token.clone(), kind).await {
+                            Err(StorageError::Changed { .. } | StorageError::NotFound { .. }) => {}
+                            done => break done.map(|_| ()),
+                        }
+                    }
+                    _ if since.elapsed() > LOCK_PATIENCE => {
+                        return Err(StorageError::Locked { path: self.at.to_path() });
+                    }
+                    _ => tokio::time::sleep(Duration::from_millis(300)).await,
+                }
+            }
+        })?;
+        self.is_locked.store(true, Ordering::Relaxed);
+        let record = if_there(self.bucket.head(&self.key(RECORD)?))?.and_then(|head| head.etag);
+        let master = if_there(self.bucket.head(&self.key(MASTER)?))?.and_then(|head| head.etag);
+        let old_record = self.old_record.as_ref().and_then(|(_, etag)| etag.clone());
+        // A record or master that was not there is compared by its bytes when it is put.
+        let is_new = |old: &Option<String>, now: &Option<String>| old.is_some() && old != now;
+        if is_new(&old_record, &record) || is_new(&self.old_master, &master) {
+            return Err(StorageError::Changed { path: self.at.to_path() });
+        }
+        Ok(())
     }
 
     /// Stores the commit record, which ends the publication.
@@ -365,7 +424,18 @@ impl Upload {
     /// [`StorageError::Changed`] when another run has published here; whatever the store reports.
     pub fn publish(&self, record: &[u8]) -> Result<(), StorageError> {
         let old = self.old_record.as_ref().and_then(|(_, etag)| etag.as_deref());
-        self.put(RECORD, Kind::Record, old, record)
+        let done = self.put(RECORD, Kind::Record, old, record);
+        self.unlock();
+        done
+    }
+
+    /// Lets other runs go on. Should this fail they wait until the lock is old.
+    fn unlock(&self) {
+        if self.is_locked.swap(false, Ordering::Relaxed)
+            && let Ok(key) = self.key(LOCK)
+        {
+            let _ = self.bucket.delete(&key);
+        }
     }
 
     fn put(&self, relative: &str, kind: Kind, old: Option<&str>, bytes: &[u8]) -> Result<(), StorageError> {
@@ -425,6 +495,7 @@ impl Drop for Upload {
     fn drop(&mut self) {
         // What has not begun does not begin; what is under way may land, for the run that goes on.
         self.flights.lock().stopped = true;
+        self.unlock();
     }
 }
 
