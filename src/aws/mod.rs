@@ -5,6 +5,7 @@
 pub mod arn;
 pub mod config;
 pub mod error;
+pub mod policy;
 pub mod region;
 pub mod runtime;
 

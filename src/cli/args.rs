@@ -96,6 +96,8 @@ pub enum Command {
     Key(super::key::KeyArgs),
     File(super::file::FileArgs),
     Gc(super::gc::GcArgs),
+    #[cfg(feature = "aws")]
+    Aws(super::aws::AwsArgs),
     Completions(super::completions::CompletionsArgs),
     Man(super::man::ManArgs),
 }

@@ -17,33 +17,36 @@ use super::output::Output;
 
 /// Remove what killed runs left behind
 ///
-/// Staging folders beside the DESTs and beside those that unfinished packages were meant for, and temporary files in
-/// KEYRUNG_HOME and the key store. What a run is at work on stays, and so do packages and keys.
+/// Staging folders beside the DESTs and beside those that unfinished packages were meant for, temporary files in
+/// KEYRUNG_HOME and the key store, and in buckets what replaced and unfinished packages have left. What a run is at work on stays, and so do packages and keys.
 #[derive(Debug, Args)]
 pub struct GcArgs {
-    /// Folders that packages were, or were to be, written to
+    /// Folders, and s3://BUCKET/PREFIX, that packages were, or were to be, written to
     #[arg(value_name = "DEST")]
-    dests: Vec<PathBuf>,
+    pub(super) dests: Vec<PathBuf>,
     /// Give up unfinished packages too: free their content ids (a new run then makes another key)
     #[arg(long)]
-    claims: bool,
+    pub(super) claims: bool,
     /// Tell what would be removed, and remove nothing
     #[arg(long)]
     dry_run: bool,
+    /// In buckets: leave what is younger than so many hours; players may be at a package that was replaced
+    #[arg(long, default_value = "24", value_name = "HOURS")]
+    pub(super) older_than: u32,
     #[command(flatten)]
     key_store: KeyStoreArgs,
 }
 
 /// What has been done so far.
-struct Report {
-    output: Output,
-    dry_run: bool,
+pub(super) struct Report {
+    pub(super) output: Output,
+    pub(super) dry_run: bool,
     removed: Vec<Value>,
     in_use: Vec<Value>,
 }
 
 impl Report {
-    fn removed(&mut self, kind: &str, what: &str, value: Value) {
+    pub(super) fn removed(&mut self, kind: &str, what: &str, value: Value) {
         let verb = if self.dry_run { "would remove" } else { "removed" };
         self.output.text(&format!("{verb} {kind} {}\n", shown(what)));
         self.removed.push(value);
@@ -64,12 +67,12 @@ pub fn run(args: &GcArgs, output: Output) -> Result<(), CliError> {
     let store = args.key_store.open()?;
     let open = store.as_ref().map(|store| open_claims(store, output)).transpose()?.unwrap_or_default();
     let mut seen = BTreeSet::new();
-    for dest in &args.dests {
+    for dest in args.dests.iter().filter(|dest| !is_bucket(dest)) {
         if seen.insert(full_name(dest)?) {
             staging(dest, &mut report)?;
         }
     }
-    for dest in open.iter().map(|claim| PathBuf::from(&claim.dest)) {
+    for dest in open.iter().map(|claim| PathBuf::from(&claim.dest)).filter(|dest| !is_bucket(dest)) {
         // The folder of someone's claim may be on a disk that is not there.
         if seen.insert(dest.clone())
             && let Err(error) = staging(&dest, &mut report)
@@ -80,14 +83,23 @@ pub fn run(args: &GcArgs, output: Output) -> Result<(), CliError> {
     temporaries(store.as_ref(), &mut report)?;
     if let Some(store) = store.as_ref().filter(|_| args.claims) {
         for claim in &open {
-            give_up(store, claim, &mut report)?;
+            if !is_bucket(Path::new(&claim.dest)) {
+                give_up(store, claim, &mut report)?;
+            }
         }
     }
+    #[cfg(feature = "aws")]
+    super::gc_bucket::run(args, store.as_ref(), &open, &mut report)?;
     output.json(&json!({ "dry_run": args.dry_run, "removed": report.removed, "in_use": report.in_use }));
     if report.removed.is_empty() {
         output.note("there is nothing to remove");
     }
     Ok(())
+}
+
+/// Whether a DEST is in a bucket.
+fn is_bucket(dest: &Path) -> bool {
+    dest.to_str().is_some_and(|text| text.starts_with("s3://"))
 }
 
 fn open_claims(store: &KeyStore, output: Output) -> Result<Vec<Claim>, CliError> {

@@ -128,13 +128,13 @@ impl OpenArgs {
 
 impl ProviderArgs {
     /// The provider of new keys, which also opens what others have sealed. A local keyring is made where there is none. Warns
-    /// when key and client are in different regions.
+    /// when key, client and the bucket, where there is one, are in different regions.
     ///
     /// # Errors
     /// When others have access to the keyring; whatever storage reports.
-    pub fn open_or_create(&self, output: Output) -> Result<Keychain, CliError> {
+    pub fn open_or_create(&self, bucket: Option<&str>, output: Output) -> Result<Keychain, CliError> {
         let access = self.access()?;
-        if let Some(warning) = self.region_warning(None)? {
+        if let Some(warning) = self.region_warning(bucket)? {
             output.warning(&warning);
         }
         let maker = maker(self.name(), &access, output)?;
@@ -161,13 +161,23 @@ impl ProviderArgs {
     #[cfg_attr(not(feature = "aws"), allow(clippy::unnecessary_wraps))]
     pub fn region_warning(&self, bucket: Option<&str>) -> Result<Option<String>, CliError> {
         #[cfg(feature = "aws")]
-        if let ProviderName::AwsKms(key) = &self.key_provider {
+        {
+            let key = match &self.key_provider {
+                ProviderName::AwsKms(key) => key.region(),
+                ProviderName::Local => None,
+            };
+            if key.is_none() && bucket.is_none() {
+                return Ok(None);
+            }
             let client =
                 crate::aws::client_region().map_err(|error| CliError::new(Exit::Internal, error.to_string()))?;
-            return Ok(crate::aws::region::disagreement(key.region(), bucket, client.as_deref()));
+            Ok(crate::aws::region::disagreement(key, bucket, client.as_deref()))
         }
-        let _ = bucket;
-        Ok(None)
+        #[cfg(not(feature = "aws"))]
+        {
+            let _ = bucket;
+            Ok(None)
+        }
     }
 }
 
@@ -205,9 +215,14 @@ impl KeyStoreArgs {
     ///
     /// # Errors
     /// When others have access to them; whatever storage reports.
-    pub fn open_or_create(&self, provider: &ProviderArgs, output: Output) -> Result<(Keychain, KeyStore), CliError> {
+    pub fn open_or_create(
+        &self,
+        provider: &ProviderArgs,
+        bucket: Option<&str>,
+        output: Output,
+    ) -> Result<(Keychain, KeyStore), CliError> {
         let place = home::open()?;
-        let keychain = provider.open_or_create(output)?;
+        let keychain = provider.open_or_create(bucket, output)?;
         let store = KeyStore::open(self.key_store.as_ref().unwrap_or(&home::key_store(&place)))?;
         Ok((keychain, store))
     }

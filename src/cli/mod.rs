@@ -1,12 +1,18 @@
 //! The command line: one file for each command. Nothing else prints, and nobody else knows exit codes.
 
 mod args;
+#[cfg(feature = "aws")]
+mod aws;
+#[cfg(feature = "aws")]
+mod bucket_args;
 mod completions;
 mod error;
 mod exit;
 mod file;
 mod gc;
 mod input_decryption;
+#[cfg(feature = "aws")]
+mod gc_bucket;
 mod inspect;
 mod key;
 mod key_access;
@@ -49,6 +55,8 @@ pub fn main() -> ExitCode {
         Command::Key(args) => key::run(args, output),
         Command::File(args) => file::run(args, output),
         Command::Gc(args) => gc::run(&args, output),
+        #[cfg(feature = "aws")]
+        Command::Aws(args) => aws::run(&args, output),
         Command::Completions(args) => completions::run(&args, output),
         Command::Man(args) => man::run(&args, output),
     };

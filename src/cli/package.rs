@@ -10,6 +10,7 @@ use crate::crypto::iv::IvPolicy;
 use crate::keys::transcoder::{HlsProtection, KeyStorage, TranscoderJob};
 use crate::keys::{ContentId, ContextPreset, KeyId, KeyMd5, KeyProvider, SealedKey, default_content_id};
 use crate::ladder::{AudioChoice, CutPolicy};
+#[cfg(not(feature = "aws"))]
 use crate::limits;
 use crate::package::build::{FaultPolicy, Making, rehearse};
 use crate::package::conductor::Align;
@@ -24,6 +25,8 @@ use crate::storage::{Durability, Replace};
 use crate::time::Span;
 
 use super::args::Global;
+#[cfg(feature = "aws")]
+use super::bucket_args::BucketArgs;
 use super::error::CliError;
 use super::file::sealed::{self, WrappedKeyArgs};
 use super::input_decryption::{self, InputDecryptionArg};
@@ -121,9 +124,6 @@ pub struct PackageArgs {
     /// Worker threads [default: all cores]
     #[arg(long, value_name = "N", help_heading = "Output")]
     threads: Option<NonZeroUsize>,
-    /// Memory for segments on their way to and from buckets: a number of MiB
-    #[arg(long, default_value = "256", value_name = "MIB", value_parser = mebibytes, help_heading = "Output")]
-    memory: u64,
     /// Checksum of each file in the commit record
     #[arg(long, default_value = "crc64", value_name = "crc64|blake3", help_heading = "Output")]
     digest: DigestKind,
@@ -133,6 +133,9 @@ pub struct PackageArgs {
     /// The audio that each rendition carries, by language or PID [default: the first in the PMT]
     #[arg(long, value_name = "LANG|PID", help_heading = "Cutting")]
     audio: Option<AudioChoice>,
+    #[cfg(feature = "aws")]
+    #[command(flatten)]
+    bucket: BucketArgs,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
@@ -181,11 +184,6 @@ fn destination(text: &str) -> Result<Destination, String> {
     }
 }
 
-fn mebibytes(text: &str) -> Result<u64, String> {
-    let bytes = text.parse::<u64>().ok().and_then(|mebibytes| mebibytes.checked_mul(1 << 20));
-    bytes.filter(|bytes| *bytes >= limits::S3_LEAST_MEMORY).ok_or_else(|| "16 MiB is the least".to_owned())
-}
-
 fn seconds(text: &str) -> Result<Span, String> {
     match text.parse::<f64>() {
         Ok(seconds) if (0.5..=3600.0).contains(&seconds) => Ok(Span::from_seconds(seconds)),
@@ -206,10 +204,11 @@ pub fn run(args: PackageArgs, global: &Global) -> Result<(), CliError> {
         return Err(CliError::usage("--job says how segments are protected, --protection none that they are not"));
     }
     input_decryption::apply(&args.input_decryption, &mut specs, |region| args.opener(region), output)?;
+    let dest = args.dest()?;
     let cancel = signal::cancel_flag()?;
     let progress = Shown::new(global);
     let making = args.making();
-    let mut plan = Plan::make(&specs, &args.audio.clone().unwrap_or_default(), &Reading::new(&cancel, args.memory))?;
+    let mut plan = Plan::make(&specs, &args.audio.clone().unwrap_or_default(), &Reading::new(&cancel, args.memory()))?;
     if args.dry_run {
         let rehearsed = rehearse(&mut plan, &making, &cancel, &progress);
         progress.finish();
@@ -221,12 +220,16 @@ pub fn run(args: PackageArgs, global: &Global) -> Result<(), CliError> {
         Some(id) => id.clone(),
         None => default_content_id(&args.out.full_name()?),
     };
+    #[cfg(feature = "aws")]
+    let bucket = super::bucket_args::region(&dest, &plan)?;
+    #[cfg(not(feature = "aws"))]
+    let bucket: Option<String> = None;
     let opened = match args.protection {
         ProtectionArg::None => None,
-        ProtectionArg::Aes128 => Some(args.key_store.open_or_create(&args.provider, output)?),
+        ProtectionArg::Aes128 => Some(args.key_store.open_or_create(&args.provider, bucket.as_deref(), output)?),
     };
     let keys = opened.as_ref().map(|(keychain, store)| Keys { provider: keychain, store });
-    let job = args.job(content_id, making, asked)?;
+    let job = args.job(dest, content_id, making, asked)?;
     if let (Some(keys), Some(protection)) = (&keys, &job.protection) {
         let md5 = args.wrapped.wrapped_key_md5.or(asked.and_then(|asked| asked.md5));
         check_wrapped_key(keys.provider, protection, md5.as_ref(), output)?;
@@ -250,6 +253,26 @@ pub fn run(args: PackageArgs, global: &Global) -> Result<(), CliError> {
 }
 
 impl PackageArgs {
+    #[cfg(feature = "aws")]
+    fn memory(&self) -> u64 {
+        self.bucket.memory()
+    }
+
+    #[cfg(not(feature = "aws"))]
+    fn memory(&self) -> u64 {
+        limits::S3_MEMORY
+    }
+
+    #[cfg(feature = "aws")]
+    fn dest(&self) -> Result<Destination, CliError> {
+        self.bucket.applied(&self.out)
+    }
+
+    #[cfg(not(feature = "aws"))]
+    fn dest(&self) -> Result<Destination, CliError> {
+        Ok(self.out.clone())
+    }
+
     fn making(&self) -> Making {
         let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         Making {
@@ -261,11 +284,17 @@ impl PackageArgs {
             faults: if self.strict { FaultPolicy::Refuse } else { FaultPolicy::Report },
             threads: self.threads.unwrap_or(cores).get().min(256),
             digest: self.digest,
-            memory: self.memory,
+            memory: self.memory(),
         }
     }
 
-    fn job(&self, content_id: ContentId, making: Making, asked: Option<&HlsProtection>) -> Result<Job, CliError> {
+    fn job(
+        &self,
+        dest: Destination,
+        content_id: ContentId,
+        making: Making,
+        asked: Option<&HlsProtection>,
+    ) -> Result<Job, CliError> {
         let context = match asked {
             Some(_) => self.context.over(ContextPreset::ElasticTranscoder.context())?,
             None => self.context.context(&content_id)?,
@@ -292,7 +321,7 @@ impl PackageArgs {
             },
         });
         Ok(Job {
-            dest: self.out.clone(),
+            dest,
             content_id,
             protection,
             making,

@@ -64,7 +64,7 @@ pub fn generate(args: &GenerateArgs, output: Output) -> Result<(), CliError> {
         let text = "a key that nobody has seen is bound to its content by the encryption context alone";
         return Err(CliError::usage(text).hint("leave out --sealed-only, or --context-preset"));
     }
-    let (keychain, store) = binding.key_store.open_or_create(&binding.provider, output)?;
+    let (keychain, store) = binding.key_store.open_or_create(&binding.provider, None, output)?;
     let sealed = |ciphertext| SealedKey::new(binding.content_id.clone(), keychain.name(), context.clone(), ciphertext);
     let sealed = if args.sealed_only {
         sealed(keychain.generate_sealed(&context)?)?
@@ -83,7 +83,7 @@ pub fn import(args: &ImportArgs, output: Output) -> Result<(), CliError> {
     let binding = &args.binding;
     let context = binding.context.context(&binding.content_id)?;
     let key = read(&args.file)?;
-    let (keychain, store) = binding.key_store.open_or_create(&binding.provider, output)?;
+    let (keychain, store) = binding.key_store.open_or_create(&binding.provider, None, output)?;
     let ciphertext = keychain.seal(&key, &context)?;
     let sealed = SealedKey::new(binding.content_id.clone(), keychain.name(), context, ciphertext)?.bound(&key);
     keep(&store, &sealed, output)
