@@ -40,9 +40,13 @@ mod package;
 mod pages;
 mod permissions;
 mod playlists;
+#[cfg(feature = "aws")]
+mod proxy;
 mod publish;
 mod record;
 mod refusals;
+#[cfg(feature = "aws")]
+mod s3;
 mod segments;
 #[cfg(feature = "server")]
 mod serve;
