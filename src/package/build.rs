@@ -106,7 +106,8 @@ pub fn build(
             })?
         }
     };
-    site.land()?;
+    site.land(cancel)?;
+    sink.check()?;
     for input in &plan.inputs {
         if let Reader::File { input, .. } = &input.reader {
             input.check_unchanged()?;

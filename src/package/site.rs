@@ -3,7 +3,10 @@
 use std::fmt;
 use std::fs::File;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+#[cfg(feature = "aws")]
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 
 use crate::keys::Claim;
 use crate::limits;
@@ -234,15 +237,16 @@ impl Site {
         }
     }
 
-    /// Waits until all segments are stored.
+    /// Waits until all segments are stored, or `cancel` is set.
     ///
     /// # Errors
     /// The first failure.
-    pub fn land(&self) -> Result<(), StorageError> {
+    #[cfg_attr(not(feature = "aws"), allow(unused_variables))]
+    pub fn land(&self, cancel: &AtomicBool) -> Result<(), StorageError> {
         match self {
             Self::Folder(_) => Ok(()),
             #[cfg(feature = "aws")]
-            Self::Bucket(upload) => upload.land(),
+            Self::Bucket(upload) => upload.land(cancel),
         }
     }
 

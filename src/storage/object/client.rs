@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use aws_credential_types::provider::SharedCredentialsProvider;
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use object_store::aws::{AmazonS3, AmazonS3Builder, Checksum, S3ConditionalPut};
@@ -16,7 +17,7 @@ use object_store::{
     ObjectStoreExt, PutMode, PutOptions, PutPayload, RetryConfig, UpdateVersion,
 };
 
-use crate::aws::{block_on, client_region, endpoint, load};
+use crate::aws::{AwsError, block_on, client_region, endpoint, load};
 use crate::limits;
 use crate::storage::StorageError;
 
@@ -36,6 +37,20 @@ pub struct Bucket {
     name: String,
     region: Option<String>,
     attempts: u32,
+}
+
+/// How a store is reached.
+pub(super) struct Settings {
+    /// Its address; none for Amazon's own.
+    pub endpoint: Option<String>,
+    /// Who asks.
+    pub credentials: Option<SharedCredentialsProvider>,
+    /// The client's region.
+    pub region: String,
+    /// How often a request is tried.
+    pub attempts: u32,
+    /// How long a try may take.
+    pub timeout: Duration,
 }
 
 /// An object as it is listed.
@@ -87,21 +102,34 @@ impl Bucket {
     /// [`StorageError::Refused`] when it is not there or no region is known; [`StorageError::Unavailable`].
     pub fn open(name: &str, encryption: &Encryption) -> Result<Self, StorageError> {
         let path = PathBuf::from(format!("s3://{name}"));
-        let fail = |error: &crate::aws::AwsError| before("open", &path, error);
+        let fail = |error: &AwsError| before("open", &path, error);
         let client = client_region().map_err(|e| fail(&e))?;
         // A bucket says where it is to anyone who knows any region; without one the oldest answers.
-        let known = client.as_deref().unwrap_or("us-east-1");
-        let config = load(Some(known)).map_err(|e| fail(&e))?;
-        let own = endpoint(&config, "S3");
-        let (attempts, options) = (attempts(), client_options(own.as_deref()));
+        let region = client.unwrap_or_else(|| "us-east-1".to_owned());
+        let config = load(Some(&region)).map_err(|e| fail(&e))?;
+        let settings = Settings {
+            endpoint: endpoint(&config, "S3"),
+            credentials: config.credentials_provider(),
+            region,
+            attempts: attempts(),
+            timeout: limits::S3_REQUEST_TIMEOUT,
+        };
+        Self::open_with(name, encryption, settings)
+    }
+
+    /// Opens a bucket with settings other than those of the environment.
+    pub(super) fn open_with(name: &str, encryption: &Encryption, settings: Settings) -> Result<Self, StorageError> {
+        let path = PathBuf::from(format!("s3://{name}"));
+        let Settings { endpoint: own, credentials, region: known, attempts, timeout } = settings;
+        let options = client_options(own.as_deref(), timeout);
         let retry = RetryConfig {
             backoff: BackoffConfig { max_backoff: limits::S3_LONGEST_WAIT, ..Default::default() },
             max_retries: attempts.saturating_sub(1) as usize,
             retry_timeout: limits::S3_RETRY_TIME,
         };
-        let place = own.clone().unwrap_or_else(|| service(known));
+        let place = own.clone().unwrap_or_else(|| service(&known));
         let region = bucket_region(name, &place, &options, attempts)?;
-        let signed = region.clone().unwrap_or_else(|| known.to_owned());
+        let signed = region.clone().unwrap_or(known);
         let mut builder = AmazonS3Builder::new()
             .with_bucket_name(name)
             .with_region(&signed)
@@ -115,7 +143,7 @@ impl Bucket {
         if place.starts_with("http://") {
             builder = builder.with_allow_http(true);
         }
-        if let Some(provider) = config.credentials_provider() {
+        if let Some(provider) = credentials {
             builder = builder.with_credentials(Arc::new(Chain::new(provider)));
         }
         let store = encryption.apply(builder).build().map_err(|e| sort("open", &path, &e))?;
@@ -421,11 +449,11 @@ fn service(region: &str) -> String {
     format!("https://s3.{region}.{domain}")
 }
 
-fn client_options(endpoint: Option<&str>) -> ClientOptions {
+fn client_options(endpoint: Option<&str>, timeout: Duration) -> ClientOptions {
     let options = ClientOptions::new()
         .with_user_agent(HeaderValue::from_static(concat!("keyrung/", env!("CARGO_PKG_VERSION"))))
         .with_connect_timeout(limits::AWS_CONNECT_TIMEOUT)
-        .with_timeout(limits::S3_REQUEST_TIMEOUT)
+        .with_timeout(timeout)
         .with_pool_max_idle_per_host(limits::S3_CONNECTIONS);
     let clear = endpoint.is_some_and(|endpoint| endpoint.starts_with("http://"));
     if clear { options.with_allow_http(true) } else { options }

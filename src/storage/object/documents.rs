@@ -35,7 +35,7 @@ impl ObjectDocuments {
         Self::of(self.bucket.clone(), self.at.child(name))
     }
 
-    fn of(bucket: Bucket, at: Location) -> Self {
+    pub(super) fn of(bucket: Bucket, at: Location) -> Self {
         Self { bucket, place: at.to_path(), at }
     }
 

@@ -11,6 +11,8 @@ mod error;
 mod location;
 mod reader;
 mod sweep;
+#[cfg(test)]
+mod tests;
 mod upload;
 
 pub use check::{Tried, check};

@@ -96,19 +96,22 @@ impl ObjectReader {
     /// # Errors
     /// [`StorageError::NotFound`]; [`StorageError::Refused`]; [`StorageError::Unavailable`].
     pub fn open(at: &Location, blocks: &Arc<Blocks>) -> Result<Arc<Self>, StorageError> {
-        let bucket = bucket_of(at)?;
-        let head = bucket.head(at.key())?;
+        Self::of(bucket_of(at)?, at.key(), blocks)
+    }
+
+    pub(super) fn of(bucket: Bucket, key: &str, blocks: &Arc<Blocks>) -> Result<Arc<Self>, StorageError> {
+        let head = bucket.head(key)?;
         let Some(etag) = head.etag else {
             return Err(StorageError::Refused {
                 operation: "read",
-                path: at.to_path(),
+                path: bucket.path(key),
                 reason: "the store gives it no ETag, so that a change would not be noticed".to_owned(),
                 hint: None,
             });
         };
         Ok(Arc::new(Self {
             bucket,
-            key: at.key().to_owned(),
+            key: key.to_owned(),
             etag,
             bytes: head.bytes,
             blocks: Arc::clone(blocks),

@@ -342,12 +342,17 @@ impl Upload {
         }
     }
 
-    /// Waits until all segments are stored.
+    /// Waits until all segments are stored, or `cancel` is set.
     ///
     /// # Errors
     /// The first failure.
-    pub fn land(&self) -> Result<(), StorageError> {
-        self.flights.wait();
+    pub fn land(&self, cancel: &AtomicBool) -> Result<(), StorageError> {
+        let mut state = self.flights.lock();
+        while state.count > 0 && !cancel.load(Ordering::Relaxed) {
+            let waited = self.flights.landed.wait_timeout(state, Duration::from_millis(100));
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        drop(state);
         self.check()
     }
 
@@ -481,13 +486,6 @@ pub enum FirstRun {
 impl Flights {
     fn lock(&self) -> std::sync::MutexGuard<'_, Pending> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn wait(&self) {
-        let mut state = self.lock();
-        while state.count > 0 {
-            state = self.landed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
     }
 }
 
