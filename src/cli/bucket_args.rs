@@ -13,9 +13,19 @@ use super::error::CliError;
 /// The variable that holds the key of SSE-C.
 const CUSTOMER_KEY: &str = "KEYRUNG_SSE_C_KEY";
 
-/// How what is put into a bucket is handled.
+/// How what goes to and comes from buckets is handled.
 #[derive(Debug, Clone, Args)]
 pub struct BucketArgs {
+    #[command(flatten)]
+    sse: SseArgs,
+    /// Memory for segments on their way to and from buckets, in MiB
+    #[arg(long, default_value = "256", value_name = "MIB", value_parser = mebibytes, help_heading = "Buckets")]
+    memory: u64,
+}
+
+/// How what is put into a bucket is encrypted at rest.
+#[derive(Debug, Clone, Args)]
+pub struct SseArgs {
     /// Encryption at rest that the bucket is asked for: SSE-S3, SSE-KMS, DSSE-KMS or SSE-C [default: as the bucket is set]
     #[arg(long, value_enum, value_name = "s3|kms|dsse|c", hide_possible_values = true, help_heading = "Buckets")]
     sse: Option<Mode>,
@@ -29,9 +39,6 @@ pub struct BucketArgs {
     /// Publish with --sse c all the same, for an archive: no player can send the key
     #[arg(long, help_heading = "Buckets")]
     allow_unplayable: bool,
-    /// Memory for segments on their way to and from buckets, in MiB
-    #[arg(long, default_value = "256", value_name = "MIB", value_parser = mebibytes, help_heading = "Buckets")]
-    memory: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -65,16 +72,28 @@ impl BucketArgs {
     /// # Errors
     /// Wrong usage: encryption of a folder, options that do not go together, a key that is none.
     pub fn applied(&self, dest: &Destination) -> Result<Destination, CliError> {
-        match (dest, self.sse) {
-            (_, None) => Ok(dest.clone()),
-            (Destination::Folder(_), Some(_)) => Err(CliError::usage("--sse is for buckets, and DEST is a folder")),
-            (Destination::Bucket { at, .. }, Some(mode)) => {
-                Ok(Destination::Bucket { at: at.clone(), encryption: self.encryption(mode)? })
+        match dest {
+            Destination::Folder(_) if self.sse.sse.is_some() => {
+                Err(CliError::usage("--sse is for buckets, and DEST is a folder"))
+            }
+            Destination::Folder(_) => Ok(dest.clone()),
+            Destination::Bucket { at, .. } => {
+                Ok(Destination::Bucket { at: at.clone(), encryption: self.sse.encryption()? })
             }
         }
     }
+}
 
-    fn encryption(&self, mode: Mode) -> Result<Encryption, CliError> {
+impl SseArgs {
+    /// What the options ask for.
+    ///
+    /// # Errors
+    /// Wrong usage: options that do not go together, a key that is none.
+    pub fn encryption(&self) -> Result<Encryption, CliError> {
+        self.sse.map_or(Ok(Encryption::Bucket), |mode| self.of_mode(mode))
+    }
+
+    fn of_mode(&self, mode: Mode) -> Result<Encryption, CliError> {
         if self.sse_bucket_key && mode != Mode::Kms {
             return Err(CliError::usage("--sse-bucket-key goes with --sse kms only"));
         }

@@ -1,5 +1,6 @@
 //! `keyrung aws`: permissions, written down and tested.
 
+mod check;
 mod policy;
 
 use clap::{Args, Subcommand};
@@ -7,7 +8,7 @@ use clap::{Args, Subcommand};
 use super::error::CliError;
 use super::output::Output;
 
-/// AWS permissions: the policies that keyrung needs
+/// AWS permissions: print the policies that keyrung needs, try what it may do
 #[derive(Debug, Args)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 pub struct AwsArgs {
@@ -18,6 +19,7 @@ pub struct AwsArgs {
 #[derive(Debug, Subcommand)]
 enum AwsCommand {
     Policy(policy::PolicyArgs),
+    Check(check::CheckArgs),
 }
 
 /// Runs the command.
@@ -27,5 +29,6 @@ enum AwsCommand {
 pub fn run(args: &AwsArgs, output: Output) -> Result<(), CliError> {
     match &args.command {
         AwsCommand::Policy(args) => policy::run(args, output),
+        AwsCommand::Check(args) => check::run(args, output),
     }
 }

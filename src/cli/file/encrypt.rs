@@ -109,7 +109,7 @@ pub fn run(args: &EncryptArgs, output: Output) -> Result<(), CliError> {
     }
     let target = Target::create(&args.output, replace, output)?;
     let cancel = signal::cancel_flag()?;
-    let provider = args.provider.open_or_create(output)?;
+    let provider = args.provider.open_or_create(None, output)?;
     let (key, protection) = args.key(scheme, &provider, output)?;
     let document = protection.to_document().map_err(|error| CliError::usage(error.to_string()))?;
     let mut text = serde_json::to_vec_pretty(&document).unwrap_or_default();

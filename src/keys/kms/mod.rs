@@ -5,6 +5,7 @@
 
 mod failure;
 mod name;
+mod permissions;
 #[cfg(test)]
 mod tests;
 
