@@ -47,6 +47,8 @@ mod record;
 mod refusals;
 #[cfg(feature = "aws")]
 mod s3;
+#[cfg(feature = "aws")]
+mod s3_more;
 mod segments;
 #[cfg(feature = "server")]
 mod serve;

@@ -11,30 +11,31 @@ use serde_json::Value;
 
 use super::common::{Check, Run, World, repository, tool};
 use super::moto::{REGION, environment, moto};
+use super::moto_server::Answer;
 use super::proxy::{Asked, Fault, Proxy, every_prefix_resolves};
 
 const SAMPLE: &str = "samples/ladder/360p.ts";
 
 /// A bucket of its own, with nothing in it.
-fn bucket(name: &str) -> Check<String> {
+pub fn bucket(name: &str) -> Check<String> {
     let name = format!("{name}-{}", std::process::id());
     moto().bucket(&name)?;
     Ok(name)
 }
 
-fn s3(method: &str, path: &str, body: &[u8]) -> Check<super::moto::Answer> {
+pub fn s3(method: &str, path: &str, body: &[u8]) -> Check<Answer> {
     moto().call(("s3", REGION), (method, path), &[], body)
 }
 
 /// Keys of all objects in a bucket.
-fn keys(bucket: &str) -> Check<Vec<String>> {
+pub fn keys(bucket: &str) -> Check<Vec<String>> {
     let answer = s3("GET", &format!("/{bucket}?list-type=2&max-keys=1000"), b"")?;
     let text = String::from_utf8_lossy(&answer.body).into_owned();
     let keys = text.split("<Key>").skip(1).filter_map(|part| part.split("</Key>").next());
     Ok(keys.map(str::to_owned).collect())
 }
 
-fn object(bucket: &str, key: &str) -> Check<super::moto::Answer> {
+pub fn object(bucket: &str, key: &str) -> Check<Answer> {
     let answer = s3("GET", &format!("/{bucket}/{key}"), b"")?;
     check!(answer.status == 200, "{key}: {}", answer.status);
     Ok(answer)
@@ -51,25 +52,25 @@ fn put_sample(bucket: &str, name: &str, sample: &str) -> Check {
     Ok(())
 }
 
-fn run(world: &World, endpoint: &str, arguments: &[&str]) -> Run {
+pub fn run(world: &World, endpoint: &str, arguments: &[&str]) -> Run {
     let mut command = world.command(arguments);
     command.envs(environment(endpoint)).stdin(Stdio::null());
     Run::of(command.output().expect("keyrung starts"))
 }
 
 /// The same with few tries, for stores that never recover.
-fn run_impatient(world: &World, endpoint: &str, arguments: &[&str]) -> Run {
+pub fn run_impatient(world: &World, endpoint: &str, arguments: &[&str]) -> Run {
     let mut command = world.command(arguments);
     command.envs(environment(endpoint)).env("AWS_MAX_ATTEMPTS", "2").stdin(Stdio::null());
     Run::of(command.output().expect("keyrung starts"))
 }
 
-fn sample() -> String {
+pub fn sample() -> String {
     repository(SAMPLE).to_string_lossy().into_owned()
 }
 
 /// Copies a bucket's objects below a prefix into a folder.
-fn fetch(bucket: &str, prefix: &str, folder: &Path) -> Check {
+pub fn fetch(bucket: &str, prefix: &str, folder: &Path) -> Check {
     for (key, bytes) in objects(bucket)? {
         let Some(relative) = key.strip_prefix(&format!("{prefix}/")) else { continue };
         let path = folder.join(relative);
@@ -80,7 +81,7 @@ fn fetch(bucket: &str, prefix: &str, folder: &Path) -> Check {
 }
 
 /// Every segment of a media playlist, decrypted by openssl with the IV of its tag, begins packets and holds whole ones.
-fn decrypts(folder: &Path, key: &[u8]) -> Check<usize> {
+pub fn decrypts(folder: &Path, key: &[u8]) -> Check<usize> {
     let master = fs::read_to_string(folder.join("master.m3u8")).map_err(|e| e.to_string())?;
     let mut count = 0;
     for media in master.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
@@ -109,7 +110,7 @@ fn decrypts(folder: &Path, key: &[u8]) -> Check<usize> {
     Ok(count)
 }
 
-fn data_key(world: &World, endpoint: &str, id: &str, store: &[&str]) -> Check<Vec<u8>> {
+pub fn data_key(world: &World, endpoint: &str, id: &str, store: &[&str]) -> Check<Vec<u8>> {
     let export = run(world, endpoint, &[&["key", "export", id], store].concat()).expect(0)?;
     check!(export.stdout.len() == 16, "{} bytes", export.stdout.len());
     Ok(export.stdout)
