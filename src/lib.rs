@@ -35,6 +35,7 @@
 //! | [`segment`] | where a rendition is cut, PID by PID, and how a segment's bytes are made |
 //! | [`keys`] | local keyring, AWS KMS, sealed keys, claims, the audit log |
 //! | [`package`] | one job, from inputs to commit record |
+//! | [`verify`] | reads a package as a player does and finds what is wrong with it |
 #![cfg_attr(feature = "server", doc = "| [`server`] | packages and their keys over HTTP, on loopback |")]
 #![cfg_attr(not(feature = "server"), doc = "| `server` | not built: it needs the feature `server` |")]
 //! | [`cli`] | the command line |
@@ -90,3 +91,4 @@ pub mod server;
 pub mod storage;
 pub mod time;
 pub mod ts;
+pub mod verify;

@@ -158,3 +158,35 @@ pub const S3_PARTS: usize = 4;
 pub const S3_MEMORY: u64 = 256 << 20;
 /// The least that `--memory` may be: a few segments and blocks.
 pub const S3_LEAST_MEMORY: u64 = 16 << 20;
+// --- verify ---
+
+/// Places of one resource at which a broken rule is told; more are only counted.
+pub const VERIFY_FINDINGS_PER_RULE: usize = 8;
+/// Pairs of rule and resource that are told apart. A person reads far fewer.
+pub const VERIFY_FINDINGS: usize = 2_000;
+/// Characters of a text from the target that a finding repeats.
+pub const VERIFY_TEXT: usize = 400;
+/// Playlists of one target: Apple's largest example ladders have under 50.
+pub const VERIFY_PLAYLISTS: usize = 256;
+/// Segments of one target: two weeks of six seconds in one rendition, or a film in fifty.
+pub const VERIFY_SEGMENTS: usize = 200_000;
+/// Key URIs of one target: one for each hour of a month's recording, or a key for each of many periods.
+pub const VERIFY_KEYS: usize = 1_000;
+/// Bytes of one segment or byte range that are read: an hour of 8 Mbit/s in one piece.
+pub const VERIFY_SEGMENT_BYTES: u64 = 4 << 30;
+/// Bytes of a segment in memory while it is read, decrypted and looked at; small enough to stay in a core's cache.
+pub const VERIFY_CHUNK: usize = 256 << 10;
+/// Redirects that are followed (Apple forbids them for media altogether: A8.18).
+pub const VERIFY_REDIRECTS: usize = 3;
+/// Requests that may time out before the server is given up: it would take days to time out on every segment.
+pub const VERIFY_TIMEOUTS: usize = 6;
+/// How long a target on the network may take in all.
+pub const VERIFY_TOTAL_TIME: std::time::Duration = std::time::Duration::from_secs(4 * 3600);
+/// Access units of a segment whose time stamps are kept: a minute at the highest rate that is believed.
+pub const VERIFY_UNITS: usize = 20_000;
+/// Bytes of an elementary stream's first PES packets that are kept to learn its parameters.
+pub const VERIFY_HEAD: usize = 64 << 10;
+/// Bytes of a published file that is searched for keys; segments are looked through in any case.
+pub const VERIFY_LEAK_BYTES: u64 = 16 << 20;
+/// Files of a folder that are searched for keys and counted against the record.
+pub const VERIFY_FILES: usize = 400_000;

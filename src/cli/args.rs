@@ -16,7 +16,7 @@ use super::output::{Color, Format, Output, Volume};
 KEYRUNG_HOME is the folder of the keyring and the sealed keys [default: ~/.local/share/keyrung; on macOS \
 ~/Library/Application Support/keyrung]. keyrung help COMMAND tells more of a command.
 
-Exit codes: 0 done, 1 a bug, 2 usage, 3 input refused, 4 key refused, 5 storage failed, 7 try again later, 130 \
+Exit codes: 0 done, 1 a bug, 2 usage, 3 input refused, 4 key refused, 5 storage failed, 6 verify found errors, 7 try again later, 130 \
 interrupted, 143 terminated.")]
 pub struct Cli {
     #[command(flatten)]
@@ -91,6 +91,7 @@ impl Global {
 pub enum Command {
     Package(Box<super::package::PackageArgs>),
     Inspect(super::inspect::InspectArgs),
+    Verify(Box<super::verify::VerifyArgs>),
     #[cfg(feature = "server")]
     Serve(super::serve::ServeArgs),
     Key(super::key::KeyArgs),

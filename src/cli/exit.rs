@@ -15,6 +15,8 @@ pub enum Exit {
     Key,
     /// Storage failed.
     Storage,
+    /// `verify` found errors.
+    Findings,
     /// Temporary trouble: the same command may work later.
     Temporary,
     /// Stopped by SIGINT.
@@ -34,6 +36,7 @@ impl Exit {
             Self::Input => 3,
             Self::Key => 4,
             Self::Storage => 5,
+            Self::Findings => 6,
             Self::Temporary => 7,
             Self::Interrupted => 130,
             Self::Terminated => 143,

@@ -26,6 +26,7 @@ mod progress;
 mod serve;
 mod signal;
 mod table;
+mod verify;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -50,6 +51,10 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Package(args) => package::run(*args, &cli.global),
         Command::Inspect(args) => inspect::run(args, output),
+        Command::Verify(args) => match verify::run(&args, &cli.global) {
+            Ok(exit) => return ExitCode::from(exit.code()),
+            Err(error) => Err(error),
+        },
         #[cfg(feature = "server")]
         Command::Serve(args) => serve::run(args, output),
         Command::Key(args) => key::run(args, output),

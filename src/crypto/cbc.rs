@@ -108,6 +108,42 @@ pub fn decrypt_in_place<'a>(key: &ContentKey, iv: Iv, data: &'a mut [u8]) -> Res
         .map_err(|_| PaddingError::Padding)
 }
 
+/// Decrypts one segment as it comes, whole blocks at a time: many blocks in parallel, unlike encryption.
+///
+/// Padding is plain text like any other here: the last block is the caller's to look at, with [`padding`].
+pub struct CbcReader(cbc::Decryptor<Aes128Dec>);
+
+impl CbcReader {
+    /// Starts the chain of one segment.
+    #[must_use]
+    pub fn new(key: &ContentKey, iv: Iv) -> Self {
+        Self(cbc::Decryptor::new(key.expose().into(), &iv.bytes().into()))
+    }
+
+    /// Decrypts `data` in place and moves the chain on.
+    ///
+    /// # Errors
+    /// [`PartialBlock`] when the length is not a multiple of [`BLOCK`]; then nothing was decrypted.
+    pub fn decrypt_blocks(&mut self, data: &mut [u8]) -> Result<(), PartialBlock> {
+        let length = data.len();
+        let (blocks, rest) = Array::slice_as_chunks_mut(data);
+        if !rest.is_empty() {
+            return Err(PartialBlock { length });
+        }
+        self.0.decrypt_blocks(blocks);
+        Ok(())
+    }
+}
+
+/// How many bytes of PKCS#7 padding a decrypted segment ends in, 1 to 16 (RFC 5652 6.3); none when it is no padding.
+#[must_use]
+pub fn padding(plain: &[u8]) -> Option<usize> {
+    let &count = plain.last()?;
+    let length = usize::from(count);
+    let tail = plain.get(plain.len().checked_sub(length)?..)?;
+    ((1..=BLOCK).contains(&length) && tail.iter().all(|&byte| byte == count)).then_some(length)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -234,6 +270,21 @@ mod tests {
             pieces.extend(tail);
             prop_assert_eq!(&pieces, &whole);
             prop_assert_eq!(decrypt(&key, iv, &whole), Ok(plain));
+        }
+
+        /// Read in pieces or at once, it is the same.
+        #[test]
+        fn reading_in_pieces_equals_the_whole(plain: Vec<u8>, cut: prop::sample::Index, key: [u8; 16], iv: [u8; 16]) {
+            let key = ContentKey::from_bytes(&mut { key });
+            let iv = Iv::from_bytes(iv);
+            let mut data = encrypt(&key, iv, &plain);
+            let (front, back) = data.split_at_mut(cut.index(plain.len() / BLOCK + 2) * BLOCK);
+            let mut reader = CbcReader::new(&key, iv);
+            reader.decrypt_blocks(front).unwrap();
+            reader.decrypt_blocks(back).unwrap();
+            let padding = padding(&data).expect("padding");
+            data.truncate(data.len() - padding);
+            prop_assert_eq!(data, plain);
         }
 
         #[test]

@@ -1,0 +1,249 @@
+//! Reads a playlist, whatever is wrong with it, and finds what RFC 8216 sections 4 and 7 say against it.
+
+use std::collections::BTreeSet;
+
+use url::Url;
+
+use super::attribute::{self, Attributes, Variables};
+use super::finding::{Findings, Place};
+use super::lines::{self, Kind, Line};
+use super::model::{Key, Method, Playlist};
+use super::rule::{key as key_rule, playlist as rule};
+use super::tags::{Often, Scope, tag};
+use super::{parse_master, parse_media};
+
+/// What the readers of both kinds share.
+pub(super) struct Reader<'a, 'f> {
+    pub(super) url: &'a Url,
+    pub(super) resource: &'a str,
+    pub(super) findings: &'f mut Findings,
+    pub(super) variables: Variables,
+    pub(super) imports: &'a Variables,
+    /// The lowest version that has all that was seen, and what asks for it.
+    needed: (u64, String),
+    version: Option<u64>,
+}
+
+/// Reads the playlist at `url`. `imports` are the variables of the multivariant playlist that names it.
+///
+/// None when there is nothing in it that could be looked at further.
+pub fn parse(
+    bytes: &[u8],
+    url: &Url,
+    resource: &str,
+    imports: &Variables,
+    findings: &mut Findings,
+) -> Option<Playlist> {
+    let text = lines::text(bytes, resource, findings);
+    let lines = lines::lines(&text, resource, findings);
+    let needed = (1, String::new());
+    let mut reader = Reader { url, resource, findings, variables: Variables::new(), imports, needed, version: None };
+    reader.common(&lines);
+    let is = |wanted: &[Scope]| {
+        let scope = |line: &Line<'_>| match line.kind {
+            Kind::Tag { name, .. } => tag(name).map(|tag| tag.scope),
+            Kind::Uri(_) => None,
+        };
+        lines.iter().find(|line| scope(line).is_some_and(|scope| wanted.contains(&scope))).map(|line| line.number)
+    };
+    let (master, media) = (is(&[Scope::Master]), is(&[Scope::Media, Scope::Segment]));
+    if let (Some(master), Some(media)) = (master, media) {
+        let seen = format!("lines {master} and {media}");
+        reader.findings.add(&rule::MIXED, Place::of(resource).line(master.max(media)), seen);
+    }
+    let has_segments = lines.iter().any(|line| matches!(line.kind, Kind::Tag { name: "EXTINF", .. }));
+    let playlist = match (master, media) {
+        (Some(_), _) if !has_segments => Playlist::Master(Box::new(parse_master::read(&mut reader, &lines))),
+        (_, Some(_)) => Playlist::Media(Box::new(parse_media::read(&mut reader, &lines))),
+        _ => {
+            // URIs alone are a playlist of the kind that has no durations.
+            let seen = if lines.iter().any(|line| matches!(line.kind, Kind::Uri(_))) {
+                "URIs without tags"
+            } else {
+                "nothing"
+            };
+            reader.findings.add(&rule::EMPTY, Place::of(resource), seen);
+            return None;
+        }
+    };
+    reader.versions();
+    Some(playlist)
+}
+
+impl<'a> Reader<'a, '_> {
+    pub(super) fn place(&self, line: usize) -> Place {
+        Place::of(self.resource).line(line)
+    }
+
+    /// Something of `version` was seen.
+    pub(super) fn needs(&mut self, version: u64, what: &str) {
+        if version > self.needed.0 {
+            self.needed = (version, what.to_owned());
+        }
+    }
+
+    pub(super) fn version(&self) -> u64 {
+        self.version.unwrap_or(1)
+    }
+
+    pub(super) fn attributes<'t>(&mut self, line: usize, name: &str, value: Option<&'t str>) -> Attributes<'t> {
+        let place = self.place(line);
+        attribute::read(name, value.unwrap_or_default(), &self.variables, &place, self.findings)
+    }
+
+    /// Resolves a URI against the playlist's own.
+    pub(super) fn resolve(&mut self, line: usize, uri: &str) -> Option<Url> {
+        let odd = |c: char| !(c.is_ascii_alphanumeric() || "-._~:/?#[]@!$&'()*+,;=%".contains(c));
+        let place = self.place(line);
+        if let Some(c) = uri.chars().find(|c| odd(*c)) {
+            self.findings.add(&rule::URI_SYNTAX, place.clone(), format!("{c:?} in {uri}"));
+        }
+        match self.url.join(uri) {
+            Ok(url) => Some(url),
+            Err(error) => {
+                self.findings.add(&rule::URI_SYNTAX, place, format!("{uri}: {error}"));
+                None
+            }
+        }
+    }
+
+    /// A URI line, with variables put in.
+    pub(super) fn uri(&mut self, line: usize, uri: &str) -> String {
+        let place = self.place(line);
+        attribute::substitute(uri, &self.variables, &place, self.findings).into_owned()
+    }
+
+    /// What both kinds have.
+    fn common(&mut self, lines: &[Line<'_>]) {
+        let mut once = BTreeSet::new();
+        for line in lines {
+            let Kind::Tag { name, value } = line.kind else { continue };
+            let place = self.place(line.number);
+            let Some(known) = tag(name) else {
+                self.findings.add(&rule::TAG_UNKNOWN, place, name);
+                continue;
+            };
+            if known.often == Often::Once && !once.insert(name) {
+                self.findings.add(&rule::TAG_TWICE, place.clone(), name);
+            }
+            if known.version > 1 {
+                self.needs(known.version, name);
+            }
+            if known.list && value.is_none_or(str::is_empty) {
+                self.findings.add(&rule::TAG_VALUE, place.clone(), format!("{name} has no attributes"));
+            }
+            match name {
+                "EXT-X-VERSION" => {
+                    let number = value.and_then(attribute::integer).filter(|number| *number > 0);
+                    match (number, self.version) {
+                        (None, _) => self.findings.add(&rule::VERSION_SYNTAX, place, value.unwrap_or("nothing")),
+                        (Some(_), Some(_)) => self.findings.add(&rule::VERSION_TWICE, place, value.unwrap_or_default()),
+                        (number, None) => self.version = number,
+                    }
+                }
+                "EXT-X-START" => {
+                    let list = self.attributes(line.number, name, value);
+                    let offset = list.get("TIME-OFFSET").map(|text| text.strip_prefix('-').unwrap_or(text));
+                    let precise = list.get("PRECISE").is_none_or(|text| matches!(text, "YES" | "NO"));
+                    if offset.and_then(attribute::float).is_none() || !precise {
+                        self.findings.add(&rule::START_SYNTAX, place, value.unwrap_or_default());
+                    }
+                }
+                "EXT-X-DEFINE" => self.define(line.number, value),
+                "EXT-X-ALLOW-CACHE" if self.version() >= 7 => self.findings.add(&rule::TAG_REMOVED, place, name),
+                _ => {}
+            }
+        }
+    }
+
+    fn define(&mut self, line: usize, value: Option<&str>) {
+        let place = self.place(line);
+        let list = self.attributes(line, "EXT-X-DEFINE", value);
+        let (name, found) = match (list.get("NAME"), list.get("IMPORT"), list.get("QUERYPARAM")) {
+            (Some(name), None, None) => (name, list.get("VALUE").map(str::to_owned)),
+            (None, Some(name), None) => (name, self.imports.get(name).cloned()),
+            (None, None, Some(name)) => {
+                self.needs(11, "EXT-X-DEFINE with QUERYPARAM");
+                let found = self.url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
+                (name, found)
+            }
+            _ => return self.findings.add(&rule::DEFINE, place, value.unwrap_or_default()),
+        };
+        let good = !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        match found {
+            Some(found) if good && !self.variables.contains_key(name) => {
+                self.variables.insert(name.to_owned(), found);
+            }
+            Some(_) => self.findings.add(&rule::DEFINE, place, format!("{name} is defined again, or is no name")),
+            None => self.findings.add(&rule::VARIABLE, place, format!("{name} has no value")),
+        }
+    }
+
+    /// Compares EXT-X-VERSION with what was seen.
+    fn versions(&mut self) {
+        let (needed, what) = std::mem::take(&mut self.needed);
+        let declared = self.version();
+        let place = Place::of(self.resource);
+        if declared < needed {
+            self.findings.add(&rule::VERSION_LOW, place, format!("{declared}; {what} needs {needed}"));
+        } else if declared > needed {
+            self.findings.add(&rule::VERSION_HIGH, place, format!("{declared}; {needed} is enough"));
+        }
+    }
+
+    /// EXT-X-KEY; none for METHOD=NONE. Variables come out of `list` already put in.
+    pub(super) fn key(&mut self, line: usize, value: Option<&str>) -> Option<Key> {
+        let place = self.place(line);
+        let list = self.attributes(line, "EXT-X-KEY", value);
+        if list.has("IV") {
+            self.needs(2, "IV");
+        }
+        if list.has("KEYFORMAT") || list.has("KEYFORMATVERSIONS") {
+            self.needs(5, "KEYFORMAT");
+        }
+        let method = match list.get("METHOD") {
+            Some("NONE") => {
+                if list.iter().any(|(name, _)| name != "METHOD") {
+                    self.findings.add(&key_rule::NONE_ATTRIBUTES, place, value.unwrap_or_default());
+                }
+                return None;
+            }
+            Some("AES-128") => Method::Aes128,
+            Some(method @ ("SAMPLE-AES" | "SAMPLE-AES-CTR" | "AES-256-GCM" | "AES-256" | "AES-256-CTR")) => {
+                if method.starts_with("SAMPLE") {
+                    self.needs(5, method);
+                }
+                if matches!(method, "SAMPLE-AES-CTR" | "AES-256-GCM") && list.has("IV") {
+                    self.findings.add(&key_rule::IV_FORBIDDEN, place.clone(), method);
+                }
+                self.findings.add(&key_rule::METHOD_UNCHECKED, place.clone(), method);
+                Method::Other(method.to_owned())
+            }
+            other => {
+                self.findings.add(&key_rule::METHOD, place.clone(), other.unwrap_or("no METHOD"));
+                Method::Other(other.unwrap_or_default().to_owned())
+            }
+        };
+        let uri = list.get("URI").unwrap_or_default().to_owned();
+        if uri.is_empty() {
+            self.findings.add(&key_rule::URI_MISSING, place.clone(), value.unwrap_or_default());
+        }
+        let iv = list.get("IV").and_then(|text| {
+            let mut iv = [0; 16];
+            let digits = attribute::hex_digits(text).unwrap_or_default();
+            let good = digits.len() == 32 && hex::decode_to_slice(digits, &mut iv).is_ok();
+            if !good {
+                self.findings.add(&key_rule::IV_SYNTAX, place.clone(), text);
+            }
+            // The number is meant, however it is written (AMB-04).
+            let number = u128::from_str_radix(digits, 16).ok().map(u128::to_be_bytes);
+            if good { Some(iv) } else { number }
+        });
+        let format = list.get("KEYFORMAT").unwrap_or("identity").to_owned();
+        if iv.is_none() && method == Method::Aes128 && format == "identity" && !list.has("IV") {
+            self.findings.add(&key_rule::IV_IMPLICIT, place.clone(), value.unwrap_or_default());
+        }
+        let url = if uri.is_empty() { None } else { self.resolve(line, &uri) };
+        Some(Key { line, method, uri, url, iv, format })
+    }
+}
