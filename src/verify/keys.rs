@@ -158,7 +158,8 @@ fn decoded_base64(text: &[u8]) -> Option<Zeroizing<[u8; 16]>> {
 }
 
 fn data(uri: &str) -> Option<Zeroizing<Vec<u8>>> {
-    let (kind, text) = uri.strip_prefix("data:")?.split_once(',')?;
+    let whole = uri.split('#').next().unwrap_or_default();
+    let (kind, text) = whole.strip_prefix("data:")?.split_once(',')?;
     if kind.ends_with(";base64") {
         return base64::engine::general_purpose::STANDARD.decode(text).ok().map(Zeroizing::new);
     }

@@ -10,7 +10,7 @@
 
 pub mod address;
 pub mod attribute;
-mod demux;
+pub mod demux;
 pub mod facts;
 pub mod fetch;
 pub mod finding;
@@ -23,6 +23,8 @@ pub mod model;
 pub mod parse;
 mod parse_master;
 mod parse_media;
+mod publication;
+mod reading;
 pub mod record;
 pub mod report;
 pub mod rule;

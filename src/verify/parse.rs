@@ -22,6 +22,8 @@ pub(super) struct Reader<'a, 'f> {
     /// The lowest version that has all that was seen, and what asks for it.
     needed: (u64, String),
     version: Option<u64>,
+    /// Line and TIME-OFFSET of EXT-X-START.
+    pub(super) start: Option<(usize, f64)>,
 }
 
 /// Reads the playlist at `url`. `imports` are the variables of the multivariant playlist that names it.
@@ -37,7 +39,8 @@ pub fn parse(
     let text = lines::text(bytes, resource, findings);
     let lines = lines::lines(&text, resource, findings);
     let needed = (1, String::new());
-    let mut reader = Reader { url, resource, findings, variables: Variables::new(), imports, needed, version: None };
+    let mut reader =
+        Reader { url, resource, findings, variables: Variables::new(), imports, needed, version: None, start: None };
     reader.common(&lines);
     let is = |wanted: &[Scope]| {
         let scope = |line: &Line<'_>| match line.kind {
@@ -145,7 +148,10 @@ impl<'a> Reader<'a, '_> {
                     let list = self.attributes(line.number, name, value);
                     let offset = list.get("TIME-OFFSET").map(|text| text.strip_prefix('-').unwrap_or(text));
                     let precise = list.get("PRECISE").is_none_or(|text| matches!(text, "YES" | "NO"));
-                    if offset.and_then(attribute::float).is_none() || !precise {
+                    let negative = list.get("TIME-OFFSET").is_some_and(|text| text.starts_with('-'));
+                    let seconds = offset.and_then(attribute::float);
+                    self.start = seconds.map(|seconds| (line.number, if negative { -seconds } else { seconds }));
+                    if seconds.is_none() || !precise {
                         self.findings.add(&rule::START_SYNTAX, place, value.unwrap_or_default());
                     }
                 }

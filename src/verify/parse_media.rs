@@ -346,6 +346,14 @@ impl State {
         if self.media.iframes {
             reader.findings.add(&rule::IFRAMES, place.clone(), "");
         }
+        if let Some((line, offset)) = reader.start {
+            let (lasts, target) = (self.media.duration(), self.media.target.unwrap_or(0) as f64);
+            let from_end = if offset < 0.0 { -offset } else { lasts - offset };
+            if offset.abs() > lasts || (!self.media.ended && from_end < 3.0 * target) {
+                let seen = format!("TIME-OFFSET={offset}, the playlist lasts {lasts:.3} s");
+                reader.findings.add(&playlist_rule::START_BEYOND, reader.place(line), seen);
+            }
+        }
         self.target(reader);
     }
 

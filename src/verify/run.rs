@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use url::Url;
@@ -14,13 +13,10 @@ use super::fetch::{FetchError, Fetcher, Purpose, Requests, is_http};
 use super::finding::{Findings, Place};
 use super::keys::{KeySource, Keys};
 use super::ladder::{self, Rendition};
-use super::model::{Master, Media, Method, Playlist, Segment};
+use super::model::{Map, Master, Media, Method, Playlist, Segment};
 use super::record::{self, Record};
 use super::report::{RenditionReport, Report, SegmentReport};
-use super::rule::{
-    Profile, key as key_rule, master as master_rule, playlist as playlist_rule, record as record_rule, target as rule,
-};
-use super::segment::{self, Buffers, Job};
+use super::rule::{Profile, key as key_rule, master as master_rule, playlist as playlist_rule, target as rule};
 use super::target::Target;
 use super::timeline::{self, Measured};
 use super::{VerifyError, lines, parse};
@@ -37,7 +33,7 @@ pub struct Sample {
 }
 
 impl Sample {
-    fn takes(self, index: usize) -> bool {
+    pub(super) fn takes(self, index: usize) -> bool {
         index % self.of == self.part.get() - 1
     }
 }
@@ -69,22 +65,23 @@ pub trait Watch: Sync {
 }
 
 /// A media playlist that was read.
-struct Loaded {
-    resource: String,
-    url: Url,
-    media: Media,
-    independent: bool,
+pub(super) struct Loaded {
+    pub(super) resource: String,
+    pub(super) url: Url,
+    pub(super) media: Media,
+    pub(super) independent: bool,
     /// Whether it takes part in the comparison of renditions: no subtitles, no I-frames.
-    compared: bool,
+    pub(super) compared: bool,
+    pub(super) subtitles: bool,
 }
 
 /// The playlists of a target.
 #[derive(Default)]
-struct Found {
-    master: Option<(String, Url, Master)>,
-    media: Vec<Loaded>,
+pub(super) struct Found {
+    pub(super) master: Option<(String, Url, Master)>,
+    pub(super) media: Vec<Loaded>,
     /// Playlists' bytes by URL, for the record's checksums and the search for keys.
-    texts: BTreeMap<String, Vec<u8>>,
+    pub(super) texts: BTreeMap<String, Vec<u8>>,
 }
 
 /// Verifies.
@@ -142,16 +139,18 @@ fn below(base: &Url, url: &Url) -> String {
     }
 }
 
-struct Count {
-    bytes: u64,
-    segments: usize,
+/// How much was read.
+pub(super) struct Count {
+    pub(super) bytes: u64,
+    pub(super) segments: usize,
 }
 
-struct Run<'a> {
-    target: &'a Target,
-    fetcher: &'a Fetcher<'a>,
-    findings: Findings,
-    found: Found,
+/// One verification.
+pub(super) struct Run<'a> {
+    pub(super) target: &'a Target,
+    pub(super) fetcher: &'a Fetcher<'a>,
+    pub(super) findings: Findings,
+    pub(super) found: Found,
 }
 
 impl<'a> Run<'a> {
@@ -180,7 +179,14 @@ impl<'a> Run<'a> {
                 bitrate: None,
                 date: None,
             });
-            self.found.media.push(Loaded { resource, url, media, independent: false, compared: false });
+            self.found.media.push(Loaded {
+                resource,
+                url,
+                media,
+                independent: false,
+                compared: false,
+                subtitles: false,
+            });
             return Ok(());
         }
         for start in self.target.starts.clone() {
@@ -200,7 +206,10 @@ impl<'a> Run<'a> {
             let url = opened.url;
             self.found.texts.insert(url.to_string(), bytes.clone());
             match parse::parse(&bytes, &url, &name, &BTreeMap::new(), &mut self.findings) {
-                Some(Playlist::Media(media)) => self.add(name, url, *media, false, true),
+                Some(Playlist::Media(media)) => {
+                    self.maps(&name, &url, &media)?;
+                    self.add(name, url, *media, false, Kind::Variant);
+                }
                 Some(Playlist::Master(master)) => self.load_master(name, url, *master)?,
                 None if !lines::is_playlist(&bytes) && self.target.starts.len() == 1 && !bytes.starts_with(b"#") => {
                     return Err(VerifyError::Target(format!("{}: this is no playlist", self.target.name)));
@@ -211,13 +220,14 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn add(&mut self, resource: String, url: Url, media: Media, master_independent: bool, compared: bool) {
+    fn add(&mut self, resource: String, url: Url, media: Media, master_independent: bool, kind: Kind) {
         if master_independent && media.independent {
             self.findings.add(&playlist_rule::INDEPENDENT_TWICE, Place::of(&resource), "");
         }
         let independent = media.independent || master_independent;
-        let compared = compared && !media.iframes;
-        self.found.media.push(Loaded { resource, url, media, independent, compared });
+        let compared = kind == Kind::Variant && !media.iframes;
+        let subtitles = kind == Kind::Subtitles;
+        self.found.media.push(Loaded { resource, url, media, independent, compared, subtitles });
     }
 
     fn load_master(&mut self, resource: String, url: Url, master: Master) -> Result<(), VerifyError> {
@@ -279,9 +289,27 @@ impl<'a> Run<'a> {
                 if media.iframes != (kind == Kind::IFrames) {
                     self.findings.add(&master_rule::IFRAME_TARGET, place, &name);
                 }
-                self.add(name, url, *media, master.independent, kind == Kind::Variant);
+                self.maps(&name, &url, &media)?;
+                self.add(name, url, *media, master.independent, kind);
             }
             None => {}
+        }
+        Ok(())
+    }
+
+    /// Asks for the initialisation sections that EXT-X-MAP names.
+    fn maps(&mut self, resource: &str, from: &Url, media: &Media) -> Result<(), VerifyError> {
+        let mut asked: Vec<&Map> = Vec::new();
+        for map in media.segments.iter().filter_map(|segment| segment.map.as_deref()) {
+            if asked.contains(&map) || asked.len() >= limits::VERIFY_KEYS {
+                continue;
+            }
+            asked.push(map);
+            match self.fetcher.open(from, &map.url, map.range, Purpose::Media) {
+                Ok(_) => {}
+                Err(FetchError::Stopped) => return Err(VerifyError::Interrupted),
+                Err(error) => self.findings.add(&rule::MAP, Place::of(resource).line(map.line), error),
+            }
         }
         Ok(())
     }
@@ -372,90 +400,6 @@ impl<'a> Run<'a> {
         out
     }
 
-    /// Reads and checks the segments, several at a time.
-    fn segments(
-        &mut self,
-        keys: &[Vec<Option<Arc<ContentKey>>>],
-        files: &BTreeMap<String, record::File>,
-        below: &(dyn Fn(&Url) -> String + Sync),
-        sample: Option<Sample>,
-        jobs: NonZeroUsize,
-        watch: &dyn Watch,
-    ) -> Result<(Vec<Vec<Option<Seen>>>, Count), VerifyError> {
-        let media = &self.found.media;
-        let mut queue = Vec::new();
-        for (p, loaded) in media.iter().enumerate().filter(|(_, loaded)| !loaded.media.iframes) {
-            let places = loaded.media.segments.iter().enumerate();
-            queue.extend(
-                places
-                    .filter(|(n, segment)| !segment.gap && sample.is_none_or(|sample| sample.takes(*n)))
-                    .map(|(n, _)| (p, n)),
-            );
-        }
-        if queue.len() > limits::VERIFY_SEGMENTS {
-            queue.truncate(limits::VERIFY_SEGMENTS);
-            let seen = format!("more than {} segments", limits::VERIFY_SEGMENTS);
-            self.findings.add(&rule::TOO_MANY, Place::of(&self.target.name), seen);
-        }
-        let job_of = |&(p, n): &(usize, usize)| {
-            let loaded = media.get(p)?;
-            let segment = loaded.media.segments.get(n)?;
-            let key = keys.get(p).and_then(|row| row.get(n)).and_then(Option::as_ref).map(Arc::as_ref);
-            let digest = segment.url.as_ref().and_then(|url| files.get(&below(url))).and_then(record::File::kind);
-            let digest = digest.filter(|_| segment.range.is_none());
-            let (playlist, from, resource) = (&loaded.media, &loaded.url, loaded.resource.as_str());
-            Some(Job { playlist, from, resource, segment, key, digest, independent: loaded.independent })
-        };
-        watch.total(total(media, &queue));
-        let (next, bytes, stop) = (AtomicUsize::new(0), AtomicU64::new(0), AtomicBool::new(false));
-        type Outcome = Option<(Seen, Findings)>;
-        let done: Mutex<Vec<Outcome>> = Mutex::new((0..queue.len()).map(|_| None).collect());
-        let profile = self.findings.profile();
-        let fetcher = self.fetcher;
-        thread::scope(|scope| {
-            for _ in 0..jobs.get().min(queue.len()) {
-                scope.spawn(|| {
-                    let mut buffers = Buffers::default();
-                    while !stop.load(Ordering::Relaxed) {
-                        let n = next.fetch_add(1, Ordering::Relaxed);
-                        let Some(job) = queue.get(n).and_then(job_of) else { break };
-                        let mut findings = Findings::new(profile);
-                        let mut count = |read: u64| {
-                            bytes.fetch_add(read, Ordering::Relaxed);
-                            watch.read(read);
-                        };
-                        match segment::check(&job, fetcher, &mut buffers, &mut findings, &mut count) {
-                            Ok(seen) => {
-                                let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-                                if let Some(place) = done.get_mut(n) {
-                                    *place = Some((seen, findings));
-                                }
-                                drop(done);
-                                watch.segment();
-                            }
-                            Err(_) => stop.store(true, Ordering::Relaxed),
-                        }
-                    }
-                });
-            }
-        });
-        if stop.load(Ordering::Relaxed) {
-            return Err(VerifyError::Interrupted);
-        }
-        let mut seen: Vec<Vec<Option<Seen>>> =
-            media.iter().map(|loaded| loaded.media.segments.iter().map(|_| None).collect()).collect();
-        let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let count = Count { bytes: bytes.into_inner(), segments: queue.len() };
-        for ((p, n), outcome) in queue.into_iter().zip(done) {
-            let Some((one, findings)) = outcome else { continue };
-            self.findings.extend(findings);
-            if let Some(place) = seen.get_mut(p).and_then(|row| row.get_mut(n)) {
-                *place = Some(one);
-            }
-        }
-        Ok((seen, count))
-    }
-
     /// Segments after one another, and renditions against each other.
     fn compare(&mut self, seen: &[Vec<Option<Seen>>], measured: &[Vec<Measured>]) {
         let Self { found, findings, target, .. } = self;
@@ -480,121 +424,6 @@ impl<'a> Run<'a> {
         }
         if let Some((resource, _, master)) = &found.master {
             ladder::declared(resource, master, &all, findings);
-        }
-    }
-
-    fn check_record(
-        &mut self,
-        record: &Record,
-        key: Option<&ContentKey>,
-        files: &BTreeMap<String, record::File>,
-        seen: &[Vec<Option<Seen>>],
-        below: &(dyn Fn(&Url) -> String + Sync),
-        sampled: bool,
-    ) {
-        record.check_seal(key, &mut self.findings);
-        let media: BTreeMap<String, &Media> =
-            self.found.media.iter().map(|loaded| (below(&loaded.url), &loaded.media)).collect();
-        let master = self.found.master.as_ref().map(|(_, _, master)| master);
-        record.check_playlists(master, &media, &mut self.findings);
-        let mut read: BTreeMap<String, (u64, Option<String>)> = BTreeMap::new();
-        for (loaded, row) in self.found.media.iter().zip(seen) {
-            for (segment, seen) in loaded.media.segments.iter().zip(row) {
-                if let (Some(url), Some(seen)) = (&segment.url, seen.as_ref().filter(|seen| seen.digest.is_some())) {
-                    read.insert(below(url), (seen.stored, seen.digest.clone()));
-                }
-            }
-        }
-        for (url, bytes) in &self.found.texts {
-            let Ok(url) = Url::parse(url) else { continue };
-            let path = below(&url);
-            if let Some(kind) = files.get(&path).and_then(record::File::kind) {
-                read.insert(path, (bytes.len() as u64, Some(record::digest(kind, bytes))));
-            }
-        }
-        for (path, file) in files {
-            if let Some((bytes, digest)) = read.get(path) {
-                Record::check_file(path, file, *bytes, digest.as_deref(), &mut self.findings);
-                continue;
-            }
-            // Files that no playlist names any more, and those that were not sampled.
-            let Ok(url) = self.target.base.join(path) else { continue };
-            if sampled {
-                continue;
-            }
-            match self.fetcher.open(&self.target.base, &url, None, Purpose::Media) {
-                Ok(opened) => {
-                    if let Some(length) = opened.length {
-                        Record::check_file(path, file, length, None, &mut self.findings);
-                    }
-                }
-                Err(error) => self.findings.add(&record_rule::FILE_MISSING, Place::of(path), error),
-            }
-        }
-        if let Some(root) = self.fetcher.root() {
-            for path in record::walk(root) {
-                if !files.contains_key(&path) && path != record::FILE {
-                    self.findings.add(&record_rule::SURPLUS, Place::of(path), "");
-                }
-            }
-        }
-    }
-
-    /// Looks for the keys in everything that is published beside the segments.
-    fn leaks(&mut self, keys: &Keys<'_>, record_key: Option<&ContentKey>, below: &(dyn Fn(&Url) -> String + Sync)) {
-        let keys: Vec<&ContentKey> = keys.all().map(Arc::as_ref).chain(record_key).collect();
-        if keys.is_empty() {
-            return;
-        }
-        let declared: Vec<String> = self
-            .found
-            .media
-            .iter()
-            .flat_map(|loaded| &loaded.media.keys)
-            .filter_map(|key| Some(below(key.url.as_ref()?)))
-            .collect();
-        let segments: std::collections::BTreeSet<String> = self
-            .found
-            .media
-            .iter()
-            .flat_map(|loaded| &loaded.media.segments)
-            .filter_map(|segment| Some(below(segment.url.as_ref()?)))
-            .collect();
-        let mut texts: BTreeMap<String, Vec<u8>> = self
-            .found
-            .texts
-            .iter()
-            .filter_map(|(url, bytes)| Some((below(&Url::parse(url).ok()?), bytes.clone())))
-            .collect();
-        if let Some(root) = self.fetcher.root() {
-            for path in record::walk(root) {
-                if segments.contains(&path) || texts.contains_key(&path) {
-                    continue;
-                }
-                let file = root.join(&path);
-                let small = std::fs::symlink_metadata(&file)
-                    .is_ok_and(|meta| meta.is_file() && meta.len() <= limits::VERIFY_LEAK_BYTES);
-                if let Some(bytes) = small.then(|| std::fs::read(&file).ok()).flatten() {
-                    self.leak(&keys, &declared, &path, &bytes);
-                }
-            }
-        }
-        for (path, bytes) in std::mem::take(&mut texts) {
-            self.leak(&keys, &declared, &path, &bytes);
-        }
-    }
-
-    fn leak(&mut self, keys: &[&ContentKey], declared: &[String], path: &str, bytes: &[u8]) {
-        // A key file that the playlist names is told as published.
-        if declared.iter().any(|known| known == path) {
-            return;
-        }
-        for key in keys {
-            if let Some((at, form)) = super::keys::find(key, bytes) {
-                // The place tells which file; never what stands in it.
-                self.findings.add(&key_rule::LEAKED, Place::of(path).byte(at as u64), form);
-                return;
-            }
         }
     }
 
@@ -649,14 +478,4 @@ enum Kind {
     Variant,
     Subtitles,
     IFrames,
-}
-
-/// Bytes of all files of the queue, when all are local.
-fn total(media: &[Loaded], queue: &[(usize, usize)]) -> Option<u64> {
-    queue.iter().try_fold(0_u64, |sum, (p, n)| {
-        let segment = media.get(*p)?.media.segments.get(*n)?;
-        let path = segment.url.as_ref().filter(|url| url.scheme() == "file")?.to_file_path().ok()?;
-        let length = segment.range.map(|range| range.1);
-        Some(sum.saturating_add(length.unwrap_or_else(|| std::fs::metadata(path).map_or(0, |meta| meta.len()))))
-    })
 }

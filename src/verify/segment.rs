@@ -35,6 +35,8 @@ pub struct Job<'a> {
     pub digest: Option<DigestKind>,
     /// Whether EXT-X-INDEPENDENT-SEGMENTS covers it.
     pub independent: bool,
+    /// Whether the playlist is one of subtitles.
+    pub subtitles: bool,
 }
 
 /// Two chunks, used again for every segment of a thread.
@@ -278,7 +280,9 @@ impl<'a> Reading<'a> {
         let format = self.format.unwrap_or(Format::Unknown);
         match format {
             Format::Unknown => {
-                let rule = if decrypted {
+                let rule = if self.job.subtitles && !decrypted {
+                    &rule::WEBVTT
+                } else if decrypted {
                     &key_rule::WRONG_KEY
                 } else if likely_cipher(self.stored) {
                     &key_rule::CIPHERTEXT

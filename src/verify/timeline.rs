@@ -16,6 +16,8 @@ pub struct Measured {
     pub start: Option<i64>,
     /// Seconds to the next segment's start, or to its own end.
     pub duration: Option<f64>,
+    /// Whether nothing follows that would tell where it ends.
+    pub last: bool,
     /// Key frames, in seconds from the segment's start.
     pub keys: Vec<f64>,
     /// Seconds by which audio lasts longer than video at the end of the segment.
@@ -85,6 +87,7 @@ pub fn measure(playlist: &Media, seen: &[Option<Seen>]) -> Vec<Measured> {
         out.push(Measured {
             start: Some(time.ticks()),
             duration: duration.map(seconds),
+            last: next.is_none(),
             keys,
             audio_lead,
             frame: frame(now),
@@ -119,8 +122,10 @@ fn alone(
 ) {
     if let Some(duration) = times.duration {
         let off = (segment.duration - duration).abs();
+        // How long the last picture or frame before an end lasts is not written anywhere.
+        let most = if times.last { 0.5 } else { 0.1 };
         let seen = format!("EXTINF {}, measured {duration:.6}", segment.duration);
-        if off > (2.0 * times.frame).max(0.1) {
+        if off > (2.0 * times.frame).max(most) {
             findings.add(&rule::EXTINF, place(), seen);
         } else if off > times.frame * 1.01 + 0.001 {
             findings.add(&rule::EXTINF_FRAME, place(), seen);

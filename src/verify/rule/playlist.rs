@@ -69,8 +69,8 @@ rules! {
     ATTRIBUTE_ENUM "attribute-enum" E/E "R4.3 B4.4"
         "The attribute has a value that the standard does not name."
         "Use one of the values that the standard names.";
-    HEX_CASE "hex-case" E/E "R4.2 HLS-008 AMB-05"
-        "A hexadecimal number has lower-case digits; the standard has A-F only."
+    HEX_CASE "hex-case" W/E "R4.2 HLS-008 AMB-05"
+        "A hexadecimal number has lower-case digits; the standard has A-F only, though all known players take both."
         "Write the digits in upper case.";
     URI_SYNTAX "uri-syntax" E/E "R4.1 RFC 3986 2"
         "The URI has characters that no URI has, or cannot be resolved."
