@@ -21,16 +21,17 @@ pub(super) fn read(reader: &mut Reader<'_, '_>, lines: &[Line<'_>]) -> Master {
         let place = reader.place(line.number);
         let full = master.variants.len() + master.renditions.len() + master.iframes.len() >= limits::VERIFY_PLAYLISTS;
         match line.kind {
+            Kind::Uri(_) if full => {
+                let seen = format!("more than {} playlists", limits::VERIFY_PLAYLISTS);
+                reader.findings.add(&target_rule::TOO_MANY, place, seen);
+                open = None;
+                break;
+            }
             Kind::Uri(uri) => {
                 let Some(mut variant) = open.take() else {
                     reader.findings.add(&rule::URI_STRAY, place, uri);
                     continue;
                 };
-                if full {
-                    let seen = format!("more than {} playlists", limits::VERIFY_PLAYLISTS);
-                    reader.findings.add(&target_rule::TOO_MANY, place, seen);
-                    break;
-                }
                 variant.uri = reader.uri(line.number, uri);
                 variant.url = reader.resolve(line.number, &variant.uri.clone());
                 master.variants.push(variant);

@@ -56,6 +56,11 @@ mod space;
 mod stdin;
 mod stream;
 mod table;
+mod verify_hostile;
+mod verify_mutant;
+mod verify_mutations;
+mod verify_playlists;
+mod verify_streams;
 // Unit tests of the library use the rest of it.
 #[allow(dead_code)]
 #[cfg(feature = "aws")]

@@ -4,10 +4,11 @@ use std::fs;
 
 use super::common::World;
 
-const COMMANDS: [&[&str]; 15] = [
+const COMMANDS: [&[&str]; 16] = [
     &[],
     &["package"],
     &["inspect"],
+    &["verify"],
     &["key"],
     &["key", "generate"],
     &["key", "import"],
