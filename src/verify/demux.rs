@@ -436,3 +436,6 @@ fn first_section_bad(packet: Packet<'_>) -> bool {
         None => length > 1024,
     }
 }
+
+#[cfg(test)]
+mod tests;

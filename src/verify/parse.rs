@@ -253,3 +253,60 @@ impl<'a> Reader<'a, '_> {
         Some(Key { line, method, uri, url, iv, format })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::verify::rule::Profile;
+
+    fn read(text: &[u8]) -> (Option<Playlist>, Vec<&'static str>) {
+        let mut findings = Findings::new(Profile::Rfc);
+        let url = Url::parse("https://example.org/film/index.m3u8").unwrap();
+        let playlist = parse(text, &url, "x", &Variables::new(), &mut findings);
+        (playlist, findings.sorted().iter().map(|finding| finding.rule.id).collect())
+    }
+
+    #[test]
+    fn keys_cover_what_follows_them() {
+        let text = "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:4\n#EXT-X-PLAYLIST-TYPE:VOD\n#EXT-X-MEDIA-SEQUENCE:7794\n\
+                    #EXTINF:4.0,\n0.ts\n#EXT-X-KEY:METHOD=AES-128,URI=\"k\"\n#EXTINF:4.0,\n1.ts\n#EXTINF:4.0,\n2.ts\n\
+                    #EXT-X-KEY:METHOD=NONE\n#EXTINF:4.0,\n3.ts\n#EXT-X-ENDLIST\n";
+        let (Some(Playlist::Media(media)), rules) = read(text.as_bytes()) else { panic!("no media playlist") };
+        assert_eq!(rules, ["iv-implicit"]);
+        let keyed: Vec<bool> = media.segments.iter().map(|segment| segment.key.is_some()).collect();
+        assert_eq!(keyed, [false, true, true, false]);
+        // Spec section 9: 7794 is 1E72.
+        assert_eq!(hex::encode_upper(media.segments[0].iv()), "00000000000000000000000000001E72");
+        assert_eq!(media.segments[3].start, 12.0);
+        assert_eq!(media.segments[1].url.as_ref().map(Url::as_str), Some("https://example.org/film/1.ts"));
+    }
+
+    #[test]
+    fn ranges_go_on_from_one_another() {
+        let text = "#EXTM3U\n#EXT-X-VERSION:4\n#EXT-X-TARGETDURATION:4\n#EXT-X-PLAYLIST-TYPE:VOD\n#EXTINF:4,\n#EXT-X-BYTERANGE:100@50\na.ts\n\
+                    #EXTINF:4,\n#EXT-X-BYTERANGE:30\na.ts\n#EXT-X-ENDLIST\n";
+        let (Some(Playlist::Media(media)), rules) = read(text.as_bytes()) else { panic!("no media playlist") };
+        assert_eq!(rules, [""; 0]);
+        assert_eq!(
+            media.segments.iter().map(|segment| segment.range).collect::<Vec<_>>(),
+            [Some((50, 100)), Some((150, 30))]
+        );
+    }
+
+    const TAGS: &str = "(#EXT(M3U|INF|-X-(VERSION|TARGETDURATION|MEDIA-SEQUENCE|KEY|MAP|BYTERANGE|DATERANGE|START|DEFINE|\
+                        STREAM-INF|MEDIA|SESSION-KEY|PROGRAM-DATE-TIME|BITRATE|I-FRAME-STREAM-INF)))(:[A-Z-]{0,9}=?\"?[0-9a-z{$}@.,=]{0,12}\"?)?";
+
+    proptest! {
+        #[test]
+        fn no_playlist_makes_it_panic(lines in prop::collection::vec(prop_oneof![TAGS, "[a-z:/{$}]{0,9}"], 0..30)) {
+            read(format!("#EXTM3U\n{}", lines.join("\n")).as_bytes());
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            read(&[b"#EXTM3U\n#EXT-X-KEY:", bytes.as_slice()].concat());
+        }
+    }
+}

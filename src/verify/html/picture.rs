@@ -226,15 +226,27 @@ pub(super) fn audio(all: &[&RenditionReport]) -> String {
     for (n, one) in all.iter().enumerate() {
         let mut path = String::new();
         let mut dots = String::new();
+        // Those drawn later lie on those drawn before, often at the same place: the first are the widest.
+        let under = (all.len() - 1 - n).min(4) as f64;
         for segment in thinned(&one.segments) {
             let Some(lead) = segment.audio_lead else { continue };
             let (x, y) = (across.x(segment.start + segment.duration), y(lead));
             let _ = write!(path, "{}{x:.1} {y:.1}", if path.is_empty() { 'M' } else { 'L' });
             if one.segments.len() <= 200 {
-                let _ = write!(dots, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{}\"/>", colour(n));
+                let _ = write!(
+                    dots,
+                    "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{:.1}\" fill=\"{}\"/>",
+                    3.0 + 1.7 * under,
+                    colour(n)
+                );
             }
         }
-        let _ = write!(out, "<path d=\"{path}\" fill=\"none\" stroke=\"{}\" stroke-width=\"1.5\"/>{dots}", colour(n));
+        let _ = write!(
+            out,
+            "<path d=\"{path}\" fill=\"none\" stroke=\"{}\" stroke-width=\"{:.1}\"/>{dots}",
+            colour(n),
+            1.5 + 1.7 * under
+        );
     }
     out.push_str("</svg>");
     out
