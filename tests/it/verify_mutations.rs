@@ -103,6 +103,34 @@ fn packages_of_all_fixtures_verify() {
     );
 }
 
+/// Whatever bit changes in whatever file: it is found.
+#[test]
+fn flipped_bits_are_found_everywhere() {
+    let files = ["360p/00001.ts", "360p/index.m3u8", "720p/index.m3u8", "master.m3u8", "keyrung.json"];
+    let length = |name: &str| {
+        let path = Mutant::of(Base::Recorded).folder.join(name);
+        std::fs::metadata(path).expect("a file of the package").len() as usize
+    };
+    let cases: Vec<(&str, usize)> =
+        files.iter().flat_map(|name| (0..length(name)).step_by(1000).map(|at| (*name, at))).collect();
+    assert!(cases.len() > 80, "{} places", cases.len());
+    every(
+        &cases,
+        |(name, at)| format!("{name}, byte {at}"),
+        |(name, at)| {
+            let mutant = Mutant::of(Base::Recorded);
+            let path = mutant.folder.join(name);
+            let mut bytes = std::fs::read(&path).map_err(|error| error.to_string())?;
+            bytes[*at] ^= 1 << (at / 1000 % 8);
+            std::fs::write(&path, bytes).map_err(|error| error.to_string())?;
+            let run = mutant.world.run(&["--json", "verify", "out"]);
+            // A master that is no playlist any more is no target.
+            check!(matches!(run.code, Some(3 | 6)), "exit {:?}: {}", run.code, run.text());
+            std::fs::remove_dir_all(&mutant.world.folder).map_err(|error| error.to_string())
+        },
+    );
+}
+
 fn errors(report: &Value) -> Vec<String> {
     let list = report["findings"].as_array().into_iter().flatten();
     list.filter(|finding| finding["severity"] == "error").map(Value::to_string).collect()
