@@ -238,10 +238,10 @@ fn rates(
             findings.add(&rule::BANDWIDTH_HIGH, place(), seen);
         }
     }
-    if let Some(declared) = variant.average.map(|rate| rate as f64) {
-        if (declared - average).abs() > average * 0.1 {
-            findings.add(&rule::AVERAGE_WRONG, place(), format!("AVERAGE-BANDWIDTH={declared}, measured {average:.0}"));
-        }
+    if let Some(declared) = variant.average.map(|rate| rate as f64)
+        && (declared - average).abs() > average * 0.1
+    {
+        findings.add(&rule::AVERAGE_WRONG, place(), format!("AVERAGE-BANDWIDTH={declared}, measured {average:.0}"));
     }
     if peak > average * 2.0 {
         findings.add(&rule::PEAK_RATIO, place(), format!("{peak:.0} and {average:.0}"));
