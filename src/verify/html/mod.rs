@@ -117,7 +117,8 @@ fn findings(report: &Report, out: &mut String) {
         told.push(rule.id);
         let places: Vec<&&Finding> = sorted.iter().filter(|other| other.rule.id == rule.id).collect();
         let more: usize = report.findings.more().filter(|(id, _, _)| *id == rule.id).map(|more| more.2).sum();
-        let open = if finding.severity == Severity::Error { " open" } else { "" };
+        // The first few are told at once; more of them would hide the pictures.
+        let open = if finding.severity == Severity::Error && told.len() <= 3 { " open" } else { "" };
         let _ = write!(
             out,
             "<details class=\"{0}\"{open}><summary><span class=\"tag\">{0}</span><b>{1}</b> <span class=\"soft\">{2}</span></summary>\
