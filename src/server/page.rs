@@ -23,7 +23,8 @@ h1 { font-size: 1.4rem; }
 h2 { font-size: 1.1rem; margin: 0 0 .5rem; overflow-wrap: anywhere; }
 article { border: 1px solid var(--line); border-radius: .5rem; padding: 1rem; margin: 1rem 0; }
 video { width: 100%; max-height: 70vh; aspect-ratio: 16 / 9; background: #000; border-radius: .25rem; }
-pre { background: var(--soft); padding: .5rem .75rem; border-radius: .25rem; overflow-x: auto; }
+pre { background: var(--soft); padding: .5rem .75rem; border-radius: .25rem; margin-bottom: 0; white-space: pre-wrap;
+  overflow-wrap: anywhere; }
 </style>
 </head>
 <body>
