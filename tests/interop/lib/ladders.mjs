@@ -1,0 +1,76 @@
+// The packages that are played: made by the program under test from the samples and fixtures, and served by it.
+
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { must, start } from './process.mjs';
+
+const FPS = 25;
+/** Of the segments, in seconds: the samples' GOP. */
+const SEGMENT = 2;
+
+/**
+ * Makes every package below `work`. Each has `id`, `seconds`, `heights` (of its renditions, highest first; empty for
+ * sound alone), `frames` (pictures in one rendition) and, where
+ * timestamps begin again, `restarts`.
+ */
+export async function makeLadders({ keyrung, root, work, token }) {
+  const env = { ...process.env, KEYRUNG_HOME: join(work, 'home') };
+  const sample = (name) => join(root, 'samples', name);
+  const ladder = (height) => sample(`ladder/${height}p.ts`);
+
+  const pack = async ({ id, inputs, flags = [] }) => {
+    const out = join(work, 'packages', id);
+    await must(keyrung, ['-q', 'package', ...inputs, '--out', out, '--content-id', id, '--segment-duration', `${SEGMENT}`, ...flags], { env });
+    return out;
+  };
+
+  const film = { seconds: 24, frames: 24 * FPS };
+  const wanted = [
+    { id: 'clear', inputs: [ladder(720), ladder(360)], flags: ['--protection', 'none'], heights: [720, 360], ...film },
+    { id: 'aes', inputs: [ladder(1080), ladder(720), ladder(360)], heights: [1080, 720, 360], ...film },
+    { id: 'programs', inputs: [sample('ladder.ts')], heights: [1080, 720, 360], ...film },
+    { id: 'resized', inputs: [join(root, 'fixtures/resolution-change.ts')], heights: [108], seconds: 6, frames: 6 * FPS },
+    { id: 'sound', inputs: [sample('audio-only.ts')], heights: [], seconds: 24, frames: 0 },
+    { id: 'tokened', inputs: [ladder(360)], flags: ['--key-uri', `/v1/keys/{key_id}?token=${token}`], heights: [360], ...film },
+  ];
+  for (const one of wanted) await pack(one);
+
+  // The film's first half twice, cut cleanly by keyrung itself: timestamps begin again where they meet.
+  const twice = [];
+  for (const height of [720, 360]) {
+    const half = [];
+    for (let n = 0; n < film.seconds / 2 / SEGMENT; n += 1) {
+      half.push(await readFile(join(work, 'packages/clear', `${height}p`, `${String(n).padStart(5, '0')}.ts`)));
+    }
+    const path = join(work, `twice-${height}.ts`);
+    await writeFile(path, Buffer.concat([...half, ...half]));
+    twice.push(`${height}p=${path}`);
+  }
+  const joined = { id: 'joined', inputs: twice, heights: [720, 360], restarts: true, ...film };
+  await pack(joined);
+  const ladders = [...wanted, joined].map(({ inputs, flags, ...ladder }) => [ladder.id, ladder]);
+  return { env, ladders: Object.fromEntries(ladders) };
+}
+
+/** Serves the packages with `keyrung serve`. Resolves with its port when it listens. */
+export function serve({ keyrung, work, env, ladders }) {
+  const folders = Object.keys(ladders).map((id) => join(work, 'packages', id));
+  const child = start(keyrung, ['--json', 'serve', ...folders, '--listen', '127.0.0.1:0'], { env });
+  let err = '';
+  child.stderr.setEncoding('utf8').on('data', (text) => (err += text));
+  return new Promise((resolve, reject) => {
+    child.once('error', reject);
+    child.once('exit', (code) => reject(new Error(`keyrung serve ended with ${code}: ${err}`)));
+    let text = '';
+    createInterface({ input: child.stdout }).on('line', (line) => {
+      text += line;
+      try {
+        const { address } = JSON.parse(text);
+        resolve(Number(address.split(':').pop()));
+      } catch {
+        // The document goes on in the next line.
+      }
+    });
+  });
+}
