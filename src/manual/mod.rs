@@ -13,3 +13,6 @@ pub mod threat_model {}
 
 #[doc = include_str!("operations.md")]
 pub mod operations {}
+
+#[doc = include_str!("players.md")]
+pub mod players {}

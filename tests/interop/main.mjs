@@ -2,6 +2,7 @@
 //
 // usage: main.mjs --keyrung PROGRAM [--update-readme] [--only PLAYER,...] [--cases CASE,...]
 
+import { rmSync } from 'node:fs';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { availableParallelism, tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
@@ -35,6 +36,12 @@ await rm(out, { recursive: true, force: true });
 await mkdir(out, { recursive: true });
 const work = await mkdtemp(join(tmpdir(), 'keyrung-interop-'));
 let browser;
+// However it ends, nothing is left running, and nothing lying about.
+process.on('exit', () => {
+  endAll();
+  rmSync(work, { recursive: true, force: true });
+});
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => process.exit(130));
 
 async function main() {
   const { env, ladders } = await makeLadders({ keyrung, root, work, token: TOKEN });
@@ -58,10 +65,10 @@ async function main() {
     const mark = { pass: 'ok  ', known: 'know', fail: 'FAIL' }[result.verdict];
     console.log(`${mark} ${result.player.padEnd(12)} ${result.case.padEnd(9)} ${result.seconds.toFixed(1).padStart(5)} s  ${result.detail}`);
   };
-  // Those that wait for an error cost nothing but time; the others decode.
+  // Those that wait for an error cost nothing but time. The others decode, but not all the while.
   const waiting = sessions.filter((s) => s.testCase.fails);
   const decoding = sessions.filter((s) => !s.testCase.fails);
-  await Promise.all([pool(waiting, 4, runSession), pool(decoding, Math.max(2, availableParallelism()), runSession)]);
+  await Promise.all([pool(waiting, 4, runSession), pool(decoding, 1 + availableParallelism(), runSession)]);
 
   const snippets = [];
   await pool(await readSnippets(join(root, 'src/manual/players.md')), 3, async (snippet) => {
@@ -159,6 +166,4 @@ try {
   status = 1;
 }
 await browser?.close().catch(() => {});
-endAll();
-await rm(work, { recursive: true, force: true });
 process.exit(status);

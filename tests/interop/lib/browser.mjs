@@ -41,7 +41,7 @@ export function browserPlayers(folder, chromiumVersion) {
       id: 'shaka', name: 'shaka-player', version: version('shaka-player'), adapter: 'shaka',
       scripts: ['/lib/shaka-player/dist/shaka-player.compiled.js'],
     },
-    { id: 'native', name: 'Chromium <video>', version: chromiumVersion, adapter: 'native', scripts: [], fixed: true },
+    { id: 'native', name: 'Chromium, built in', version: chromiumVersion, adapter: 'native', scripts: [], fixed: true },
   ].map((player) => ({ ...player, browser: true }));
 }
 

@@ -32,7 +32,7 @@ export async function makeLadders({ keyrung, root, work, token }) {
     { id: 'programs', inputs: [sample('ladder.ts')], heights: [1080, 720, 360], ...film },
     { id: 'resized', inputs: [join(root, 'fixtures/resolution-change.ts')], heights: [108], seconds: 6, frames: 6 * FPS },
     { id: 'sound', inputs: [sample('audio-only.ts')], heights: [], seconds: 24, frames: 0 },
-    { id: 'tokened', inputs: [ladder(360)], flags: ['--key-uri', `/v1/keys/{key_id}?token=${token}`], heights: [360], ...film },
+    { id: 'tokened', inputs: [join(root, 'fixtures/plain.ts')], flags: ['--key-uri', `/v1/keys/{key_id}?token=${token}`], heights: [108], seconds: 6, frames: 6 * FPS },
   ];
   for (const one of wanted) await pack(one);
 

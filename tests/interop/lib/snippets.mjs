@@ -1,9 +1,11 @@
 // The snippets of src/manual/players.md, run as they stand there against a key server that wants a token.
 //
-// A block of code is run when a comment stands before it: `<!-- interop: PLAYER RULE -->`. With ` refused` at the end
+// A block of code is run when a comment stands before it: `<!-- interop: PLAYER,... RULE -->`. With ` refused` at the end
 // it has to fail: the player does not send what the snippet asks it to send.
 
-import { readFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { openPage } from './browser.mjs';
 import { run } from './process.mjs';
 import { startRelay, TOKEN } from './relay.mjs';
@@ -12,10 +14,12 @@ const MARKED = /<!-- interop: (\S+) (\S+?)( refused)? -->\n+```(\w+)\n([\s\S]*?)
 
 export async function readSnippets(path) {
   const text = await readFile(path, 'utf8');
-  const snippets = [...text.matchAll(MARKED)].map(([, player, rule, refused, language, code]) => ({ player, rule, refused: Boolean(refused), language, code }));
+  const blocks = [...text.matchAll(MARKED)];
   const marks = text.match(/<!-- interop: /g)?.length ?? 0;
-  if (snippets.length === 0 || snippets.length !== marks) throw new Error(`${path}: ${marks} marks, but ${snippets.length} snippets`);
-  return snippets;
+  if (blocks.length === 0 || blocks.length !== marks) throw new Error(`${path}: ${marks} marks, but ${blocks.length} snippets`);
+  return blocks.flatMap(([, players, rule, refused, language, code]) =>
+    players.split(',').map((player) => ({ player, rule, refused: Boolean(refused), language, code })),
+  );
 }
 
 /** Runs one snippet. Resolves with `{ ok, detail, keys }`. */
@@ -30,8 +34,9 @@ export async function runSnippet(snippet, { browser, assets, players, upstream }
     const keys = relay.keys();
     const served = keys.some((request) => request.status === 200);
     const played = detail === null;
-    const ok = snippet.refused ? !played && keys.length > 0 && !served : played && served;
-    return { ok, keys, detail: detail ?? (served ? 'plays' : `plays, but the key server gave no key: ${keys.map((k) => k.status)}`) };
+    const statuses = [...new Set(keys.map((request) => request.status))].join(', ') || 'nothing: it was not asked';
+    if (snippet.refused) return { ok: !played && keys.length > 0 && !served, keys, detail: `the key server answers ${statuses}` };
+    return { ok: played && served, keys, detail: played ? `plays; the key server answers ${statuses}` : `${detail}; the key server answers ${statuses}` };
   } finally {
     await relay.close();
   }
@@ -54,6 +59,14 @@ async function inPage({ code, rule }, player, url, browser, assets) {
 
 async function inShell({ code, language }, url) {
   const [command, args] = language === 'python' ? ['/usr/bin/python3', ['-c', code]] : ['bash', ['-ec', code]];
-  const { code: status, out, err } = await run(command, args, { seconds: 60, env: { ...process.env, URL: url, TOKEN } });
-  return status === 0 ? null : `ended with ${status}: ${(err || out).trim().split('\n').pop()}`;
+  const cwd = await mkdtemp(join(tmpdir(), 'keyrung-snippet-'));
+  try {
+    // What a snippet for people leaves out: there is no screen here, and no time to watch the film.
+    await writeFile(join(cwd, 'mpv.conf'), 'vo=null\nao=null\nend=1\nytdl=no\n');
+    const env = { ...process.env, URL: url, TOKEN, MPV_HOME: cwd };
+    const { code: status, out, err } = await run(command, args, { seconds: 60, cwd, env });
+    return status === 0 ? null : `ended with ${status}: ${(err || out).trim().split('\n').pop()}`;
+  } finally {
+    await rm(cwd, { recursive: true, force: true });
+  }
 }
