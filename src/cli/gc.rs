@@ -30,6 +30,7 @@ pub struct GcArgs {
     /// Tell what would be removed, and remove nothing
     #[arg(long)]
     dry_run: bool,
+    #[cfg(feature = "aws")]
     /// In buckets: leave what is younger than so many hours; players may be at a package that was replaced
     #[arg(long, default_value = "24", value_name = "HOURS")]
     pub(super) older_than: u32,

@@ -135,6 +135,7 @@ impl Site {
 
     /// The name of the generation in which a new claim's package lies; none at DEST itself. `run` identifies the claim.
     #[must_use]
+    #[cfg_attr(not(feature = "aws"), allow(unused_variables))]
     pub fn generation(&self, run: &str, place: Place) -> Option<String> {
         match (self, place) {
             #[cfg(feature = "aws")]
@@ -147,6 +148,7 @@ impl Site {
     ///
     /// # Errors
     /// Whatever storage reports.
+    #[cfg_attr(not(feature = "aws"), allow(unused_variables))]
     pub fn begin(&mut self, run: &str, generation: Option<String>, start: Start) -> Result<(), StorageError> {
         match self {
             Self::Folder(_) => Ok(()),

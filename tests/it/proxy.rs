@@ -55,6 +55,9 @@ pub enum Fault {
     Late(Duration),
 }
 
+/// What is done to which request; its number tells tries apart.
+pub type Deed = fn(&Asked, usize) -> Fault;
+
 type Plan = dyn Fn(&Asked, usize) -> Fault + Send + Sync;
 
 /// A running proxy.

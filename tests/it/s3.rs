@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::common::{Check, Run, World, repository, tool};
 use super::moto::{REGION, environment, moto};
 use super::moto_server::Answer;
-use super::proxy::{Asked, Fault, Proxy, every_prefix_resolves};
+use super::proxy::{Asked, Deed, Fault, Proxy, every_prefix_resolves};
 
 const SAMPLE: &str = "samples/ladder/360p.ts";
 
@@ -102,7 +102,7 @@ pub fn decrypts(folder: &Path, key: &[u8]) -> Check<usize> {
                 &["enc", "-d", "-aes-128-cbc", "-K", &key, "-iv", iv, "-in", &segment.to_string_lossy()],
             );
             check!(run.code == Some(0), "{line}: {}", run.stderr);
-            let whole = run.stdout.len() % 188 == 0 && run.stdout.chunks(188).all(|packet| packet[0] == 0x47);
+            let whole = run.stdout.len().is_multiple_of(188) && run.stdout.chunks(188).all(|packet| packet[0] == 0x47);
             check!(whole && !run.stdout.is_empty(), "{line} is no transport stream");
             count += 1;
         }
@@ -263,7 +263,7 @@ fn a_killed_upload_goes_on_with_what_is_missing() -> Check {
 /// A fault of each kind, once for every request that it can happen to: the package comes out all the same, and is whole.
 #[test]
 fn a_package_survives_what_networks_and_busy_stores_do() -> Check {
-    let faults: [(&str, fn(&Asked, usize) -> Fault); 7] = [
+    let faults: [(&str, Deed); 7] = [
         ("slow-down", |_, number| if number == 0 { Fault::Status(503, "SlowDown") } else { Fault::None }),
         ("internal", |_, number| if number < 2 { Fault::Status(500, "InternalError") } else { Fault::None }),
         ("hangup", |_, number| if number == 0 { Fault::Hangup } else { Fault::None }),
@@ -305,7 +305,7 @@ fn what_does_not_get_better_has_the_exit_code_of_its_cause() -> Check {
     let bucket = bucket("codes")?;
     put_sample(&bucket, "in/a.ts", SAMPLE)?;
     let (input, out) = (format!("s3://{bucket}/in/a.ts"), format!("s3://{bucket}/film"));
-    type Case = (&'static str, i32, &'static str, fn(&Asked, usize) -> Fault);
+    type Case = (&'static str, i32, &'static str, Deed);
     let cases: [Case; 5] = [
         ("throttled", 7, "503", |_, _| Fault::Status(503, "SlowDown")),
         ("down", 7, "cannot", |_, _| Fault::Hangup),
@@ -398,7 +398,9 @@ fn what_comes_on_standard_input_goes_to_a_bucket() -> Check {
 fn encryption_at_rest_is_asked_for_as_it_was_told() -> Check {
     let kms = moto().key()?;
     let secret = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
-    let cases: [(&str, Vec<&str>, Vec<(&str, &str)>); 4] = [
+    /// A mode, its options, and the headers that they make.
+    type Case<'a> = (&'a str, Vec<&'a str>, Vec<(&'a str, &'a str)>);
+    let cases: [Case<'_>; 4] = [
         ("s3", vec!["--sse", "s3"], vec![("x-amz-server-side-encryption", "AES256")]),
         (
             "kms",

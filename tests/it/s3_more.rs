@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::common::{Check, Run, World, repository, tool};
 use super::moto::{environment, moto};
-use super::proxy::{Asked, Fault, Proxy, every_prefix_resolves};
+use super::proxy::{Asked, Deed, Fault, Proxy, every_prefix_resolves};
 use super::s3::{bucket, data_key, decrypts, fetch, keys, object, run, run_impatient, s3, sample};
 
 /// A film of 14 minutes, in one file of more than 64 MiB.
@@ -101,7 +101,7 @@ fn permissions_are_tried_for_real() -> Check {
     let tried = told["permissions"].as_array().ok_or("no permissions")?;
     check!(tried.len() >= 12 && tried.iter().all(|one| one["ok"] == true), "{told}");
     check!(keys(&bucket)?.is_empty(), "something was left: {:?}", keys(&bucket)?);
-    let denied: [(&str, fn(&Asked, usize) -> Fault); 3] = [
+    let denied: [(&str, Deed); 3] = [
         ("s3:PutObject is missing", |asked, _| {
             if asked.method == "PUT" { Fault::Status(403, "AccessDenied") } else { Fault::None }
         }),

@@ -1,7 +1,7 @@
 //! Against a real moto server, and servers that do not answer.
 
-// The integration tests look at heads too.
-#[allow(dead_code)]
+// The integration tests look at heads too, and the tests of the KMS provider have a server of their own.
+#[allow(dead_code, clippy::duplicate_mod)]
 #[path = "../../../tests/it/moto_server.rs"]
 mod moto_server;
 
