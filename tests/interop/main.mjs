@@ -128,7 +128,7 @@ async function play({ player, testCase, ladder }, { browser, assets, upstream })
     failed = true;
     detail = error.message.split('\n')[0];
   }
-  detail = detail.replaceAll(relay.base, '');
+  detail = detail.replaceAll(relay.base, '').replace(/; *$/, '');
   const asked = page?.asked.keys ?? null;
   await page?.context.close();
   const keys = relay.keys();

@@ -8,6 +8,7 @@ export const CASES = [
   { id: 'programs', title: 'from a multi-program stream', ladder: 'programs', cache: 'no-store' },
   { id: 'joined', title: 'timestamps begin again', ladder: 'joined' },
   { id: 'resized', title: 'picture size changes', ladder: 'resized' },
+  { id: 'overlap', title: 'audio steps back', ladder: 'overlap' },
   { id: 'sound', title: 'audio alone', ladder: 'sound' },
   { id: 'tokened', title: 'token in the key URI', ladder: 'tokened', rule: 'query' },
   { id: 'wrong', title: 'wrong key', ladder: 'aes', rule: 'wrong', fails: true },
@@ -26,7 +27,7 @@ export const KNOWN = [
   { player: 'hls.js-0', case: 'wrong', why: 'goes on after parsing errors that it does not call fatal' },
   { player: 'video.js', case: 'missing', why: 'asks for the key again and again and tells nobody' },
   { player: 'video.js', case: 'refused', why: 'asks for the key again and again and tells nobody' },
-  { player: 'native', case: 'resized', check: 'start', why: 'refuses a segment in which audio steps back, 8 ms here, where the files were joined' },
+  { player: 'native', case: 'overlap', check: 'start', why: 'refuses a segment in which audio steps back, 8 ms here, where the files were joined' },
   { player: 'ffmpeg', case: 'joined', check: 'near_end', why: 'seeks by the timestamps of the stream, and finds nothing behind the place where they begin again' },
   { player: 'mpv', case: 'joined', check: 'middle', why: 'seeks by the timestamps of the stream, as FFmpeg does' },
 ];

@@ -30,26 +30,34 @@ export async function makeLadders({ keyrung, root, work, token }) {
     { id: 'clear', inputs: [ladder(720), ladder(360)], flags: ['--protection', 'none'], heights: [720, 360], ...film },
     { id: 'aes', inputs: [ladder(1080), ladder(720), ladder(360)], heights: [1080, 720, 360], ...film },
     { id: 'programs', inputs: [sample('ladder.ts')], heights: [1080, 720, 360], ...film },
-    { id: 'resized', inputs: [join(root, 'fixtures/resolution-change.ts')], heights: [108], seconds: 6, frames: 6 * FPS },
+    { id: 'overlap', inputs: [join(root, 'fixtures/resolution-change.ts')], heights: [108], seconds: 6, frames: 6 * FPS },
     { id: 'sound', inputs: [sample('audio-only.ts')], heights: [], seconds: 24, frames: 0 },
     { id: 'tokened', inputs: [join(root, 'fixtures/plain.ts')], flags: ['--key-uri', `/v1/keys/{key_id}?token=${token}`], heights: [108], seconds: 6, frames: 6 * FPS },
   ];
   for (const one of wanted) await pack(one);
 
-  // The film's first half twice, cut cleanly by keyrung itself: timestamps begin again where they meet.
-  const twice = [];
-  for (const height of [720, 360]) {
-    const half = [];
-    for (let n = 0; n < film.seconds / 2 / SEGMENT; n += 1) {
-      half.push(await readFile(join(work, 'packages/clear', `${height}p`, `${String(n).padStart(5, '0')}.ts`)));
+  // Parts of the film that keyrung itself cut cleanly, one behind the other.
+  const parts = async (name, ...places) => {
+    const segments = [];
+    for (const [height, from, to] of places) {
+      for (let n = from / SEGMENT; n < to / SEGMENT; n += 1) {
+        segments.push(await readFile(join(work, 'packages/clear', `${height}p`, `${String(n).padStart(5, '0')}.ts`)));
+      }
     }
-    const path = join(work, `twice-${height}.ts`);
-    await writeFile(path, Buffer.concat([...half, ...half]));
-    twice.push(`${height}p=${path}`);
-  }
-  const joined = { id: 'joined', inputs: twice, heights: [720, 360], restarts: true, ...film };
-  await pack(joined);
-  const ladders = [...wanted, joined].map(({ inputs, flags, ...ladder }) => [ladder.id, ladder]);
+    const path = join(work, `${name}.ts`);
+    await writeFile(path, Buffer.concat(segments));
+    return path;
+  };
+  const half = film.seconds / 2;
+  const more = [
+    {
+      id: 'joined', heights: [720, 360], restarts: true, ...film,
+      inputs: [`720p=${await parts('twice-720', [720, 0, half], [720, 0, half])}`, `360p=${await parts('twice-360', [360, 0, half], [360, 0, half])}`],
+    },
+    { id: 'resized', heights: [720], seconds: half, frames: half * FPS, inputs: [await parts('resized', [720, 0, half / 2], [360, half / 2, half])] },
+  ];
+  for (const one of more) await pack(one);
+  const ladders = [...wanted, ...more].map(({ inputs, flags, ...ladder }) => [ladder.id, ladder]);
   return { env, ladders: Object.fromEntries(ladders) };
 }
 

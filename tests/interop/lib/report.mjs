@@ -32,12 +32,15 @@ const STYLE = `
 :root { color-scheme: light dark; --line: #8884; --good: #18794e; --bad: #c62a2f; --soft: #8882; }
 @media (prefers-color-scheme: dark) { :root { --good: #4cc38a; --bad: #ff8589; } }
 * { box-sizing: border-box; }
-body { font: 1rem/1.5 system-ui, sans-serif; max-width: 80rem; margin: 0 auto; padding: 1rem; }
+body { font: 1rem/1.5 system-ui, sans-serif; max-width: 80rem; margin: 0 auto; padding: 1rem; overflow-wrap: anywhere; }
+th, td { overflow-wrap: normal; }
 h1 { font-size: 1.5rem; margin: .5rem 0; } h2 { font-size: 1.2rem; margin: 2rem 0 .5rem; }
 .wide { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-size: .9rem; }
+table { border-collapse: collapse; width: max-content; min-width: 100%; font-size: .9rem; }
 th, td { text-align: left; padding: .4rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top; }
-thead th { font-weight: 600; } tbody th { font-weight: 500; white-space: nowrap; }
+thead th { font-weight: 600; max-width: 8rem; } tbody th { font-weight: 500; } td { max-width: 26rem; }
+tr > :first-child { position: sticky; left: 0; background: Canvas; }
+@media (max-width: 40rem) { tbody th { max-width: 8rem; } td { max-width: 16rem; } }
 .pass { color: var(--good); } .fail, .known { color: var(--bad); } td code { margin-right: .3em; display: inline-block; } .fail { font-weight: 700; }
 .small { font-size: .85rem; opacity: .8; }
 .shots { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 20rem), 1fr)); gap: 1rem; }
@@ -61,6 +64,10 @@ export async function htmlReport(report, out) {
       return result ? `<span class="${result.verdict}" title="${escape(result.detail)}">${word(report, p, c)}</span>` : '';
     }),
   ])));
+  const gaps = report.results.filter((r) => r.verdict === 'known').map((r) => {
+    const title = report.cases.find((c) => c.id === r.case).title;
+    return `<li>${name(report.players.find((p) => p.id === r.player))}, ${escape(title)}: ${escape(r.detail)}</li>`;
+  });
   const keys = headed(['', 'requests', 'when the answer is no-store', 'the request carries', 'requests when refused', 'what it says then'], report.players.flatMap((p) => {
     const facts = keyFacts(report, p);
     if (!facts) return [];
@@ -95,7 +102,8 @@ export async function htmlReport(report, out) {
 <p class="${failures ? 'fail' : 'pass'}">${failures ? `${failures} of ${total} failed` : `all ${total} passed`}, in ${report.seconds.toFixed(0)} s</p>
 <p>Every package was made and served by keyrung; pages and players come from another origin than media and keys.</p>
 <h2>Players and packages</h2>${main}
-<p class="small">plays: every check under <a href="#checks">Checks</a> that the player allows. error: the player reports one, as it should. silent: it does not. In red: known limits of the player; the reason stands under Checks.</p>
+<p class="small">plays: every check under <a href="#checks">Checks</a> that the player allows. error: the player reports one, as it should. silent: it does not. In red: what the player is known not to do:</p>
+<ul class="small">${gaps.join('')}</ul>
 <h2>Key requests for one ladder</h2>${keys}
 <p class="small">keyrung serve answers keys with <code>Cache-Control: private, max-age=300</code>. The ladder has 3 renditions of 12 segments.</p>
 <h2>Snippets of the manual</h2>${snippets}
