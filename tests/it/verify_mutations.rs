@@ -112,7 +112,7 @@ fn flipped_bits_are_found_everywhere() {
         std::fs::metadata(path).expect("a file of the package").len() as usize
     };
     let cases: Vec<(&str, usize)> =
-        files.iter().flat_map(|name| (0..length(name)).step_by(1000).map(|at| (*name, at))).collect();
+        files.into_iter().flat_map(|name| (0..length(name)).step_by(1000).map(move |at| (name, at))).collect();
     assert!(cases.len() > 80, "{} places", cases.len());
     every(
         &cases,
