@@ -10,9 +10,9 @@ mod error;
 mod exit;
 mod file;
 mod gc;
-mod input_decryption;
 #[cfg(feature = "aws")]
 mod gc_bucket;
+mod input_decryption;
 mod inspect;
 mod key;
 mod key_access;

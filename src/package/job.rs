@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use sha2::{Digest as _, Sha256};
 
+use crate::crypto::digest::Digest;
 use crate::crypto::iv::{IvPolicy, IvSource, Nonce};
 use crate::crypto::key::ContentKey;
 use crate::keys::{
@@ -21,7 +22,7 @@ use super::input::Reader;
 use super::outcome::{Warning, warnings};
 use super::plan::Plan;
 use super::progress::Progress;
-use super::record::{RECORD_FORMAT, RECORD_VERSION, Record, RenditionRecord, SegmentRecord};
+use super::record::{FileRecord, RECORD_FORMAT, RECORD_VERSION, Record, RenditionRecord, SegmentRecord};
 use super::sink::Protection;
 use super::site::{Destination, Place, Site, Start};
 use super::uri::KeyUriTemplate;
@@ -143,6 +144,14 @@ pub fn run(
         (None, _) => None,
         (Some(_), None) => return Err(PackageError::Internal("no key provider was opened".to_owned())),
     };
+    if let (Some((protection, _)), false) = (protection, job.dest.is_folder())
+        && protection.public_key == PublicKey::WithPlaylists
+    {
+        return Err(PackageError::Usage {
+            message: "a plaintext key is stored beside playlists in a folder only, not in a bucket".to_owned(),
+            hint: Some("package to a folder and copy it, hls.key first and master.m3u8 last".to_owned()),
+        });
+    }
     let identity = match protection {
         Some((protection, _)) => Some(identity(job, protection, plan, dest)?),
         None => None,
@@ -187,7 +196,11 @@ pub fn run(
     if let (Some(claimed), Some((protection, _))) = (&claimed, protection)
         && protection.public_key == PublicKey::WithPlaylists
     {
-        built.files.push(write_file(&staging, PUBLIC_KEY_FILE, claimed.key.expose(), job.making.digest)?);
+        site.public_key(PUBLIC_KEY_FILE, claimed.key.expose())?;
+        let mut sum = Digest::new(job.making.digest);
+        sum.update(claimed.key.expose());
+        let bytes = ContentKey::LEN as u64;
+        built.files.push(FileRecord { path: PUBLIC_KEY_FILE.to_owned(), bytes, digest: sum.finish() });
     }
     let mut record = record(job, &built, claimed.as_ref().map(|claimed| &claimed.claim));
     let json = |error: serde_json::Error| PackageError::Internal(error.to_string());

@@ -44,6 +44,12 @@ impl Destination {
         }
     }
 
+    /// Whether it is one that appears in one step, everything in it at once.
+    #[must_use]
+    pub fn is_folder(&self) -> bool {
+        matches!(self, Self::Folder(_))
+    }
+
     /// The commit record that is there.
     pub(super) fn record(&self) -> Option<Vec<u8>> {
         match self {
@@ -261,6 +267,20 @@ impl Site {
             Self::Folder(staging) => write_file(staging, path, bytes),
             #[cfg(feature = "aws")]
             Self::Bucket(upload) => upload.playlist(path, bytes),
+        }
+    }
+
+    /// Stores a plaintext key that is to be published.
+    ///
+    /// # Errors
+    /// Whatever storage reports; [`StorageError::Unusable`] in a bucket, where the master may be seen before the key.
+    pub fn public_key(&self, path: &str, bytes: &[u8]) -> Result<(), StorageError> {
+        match self {
+            Self::Folder(staging) => write_file(staging, path, bytes),
+            #[cfg(feature = "aws")]
+            Self::Bucket(_) => {
+                Err(StorageError::Unusable { path: path.into(), why: "a plaintext key is stored in folders only" })
+            }
         }
     }
 

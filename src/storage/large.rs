@@ -197,7 +197,7 @@ mod tests {
             for (text, replace) in [("one", Replace::Refuse), ("two", Replace::Allow), ("three", Replace::Allow)] {
                 let new = begin(&path, replace);
                 new.file().write_all(text.as_bytes()).unwrap();
-                assert_eq!(std::fs::read(&path).unwrap_or_default() == text.as_bytes(), false);
+                assert_ne!(std::fs::read(&path).unwrap_or_default(), text.as_bytes());
                 new.publish(Durability::Power).unwrap();
                 assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
                 assert_eq!(names(dir.path()), ["file"]);

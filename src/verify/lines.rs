@@ -78,7 +78,8 @@ pub fn lines<'a>(text: &'a str, resource: &str, findings: &mut Findings) -> Vec<
             findings.add(&rule::CONTROL, place(), format!("U+{:04X}", u32::from(c)));
         }
         let trimmed = line.trim();
-        if trimmed.len() != line.len() && !(trimmed.starts_with('#') && !trimmed.starts_with("#EXT")) {
+        let comment = trimmed.starts_with('#') && !trimmed.starts_with("#EXT");
+        if trimmed.len() != line.len() && !comment {
             findings.add(&rule::SPACE, place(), "white space at the line's beginning or end");
         }
         if trimmed.is_empty() {

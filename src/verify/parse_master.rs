@@ -198,7 +198,7 @@ fn media(reader: &mut Reader<'_, '_>, line: usize, list: &Attributes<'_>) -> Opt
         reader.findings.add(&rule::MEDIA_LANGUAGE, place, &name);
     }
     let url = match list.get("URI") {
-        Some(uri) => reader.resolve(line, &uri.to_owned()),
+        Some(uri) => reader.resolve(line, uri),
         None => None,
     };
     let default = list.get("DEFAULT") == Some("YES");

@@ -18,6 +18,9 @@ use super::segment::{self, Buffers, Job};
 use crate::crypto::key::ContentKey;
 use crate::limits;
 
+/// What was seen of each segment of each media playlist; None where it was not looked at.
+pub(super) type SeenSegments = Vec<Vec<Option<Seen>>>;
+
 impl Run<'_> {
     /// Reads and checks the segments, several at a time.
     pub(super) fn segments(
@@ -28,7 +31,7 @@ impl Run<'_> {
         sample: Option<Sample>,
         jobs: NonZeroUsize,
         watch: &dyn Watch,
-    ) -> Result<(Vec<Vec<Option<Seen>>>, Count), VerifyError> {
+    ) -> Result<(SeenSegments, Count), VerifyError> {
         let media = &self.found.media;
         let mut queue = Vec::new();
         for (p, loaded) in media.iter().enumerate().filter(|(_, loaded)| !loaded.media.iframes) {
@@ -98,7 +101,7 @@ impl Run<'_> {
         if stop.load(Ordering::Relaxed) {
             return Err(VerifyError::Interrupted);
         }
-        let mut seen: Vec<Vec<Option<Seen>>> =
+        let mut seen: SeenSegments =
             media.iter().map(|loaded| loaded.media.segments.iter().map(|_| None).collect()).collect();
         let done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
         let count = Count { bytes: bytes.into_inner(), segments: queue.len() };

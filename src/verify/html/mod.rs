@@ -65,10 +65,10 @@ fn rate(bits: Option<u64>) -> String {
 fn verdict(report: &Report, out: &mut String) {
     let count = |severity| report.findings.count(severity);
     let (class, word) = if report.passes() { ("pass", "No errors") } else { ("fail", "Errors found") };
-    let _ = write!(
+    let _ = writeln!(
         out,
         "<div class=\"verdict {class}\"><strong>{word}</strong><span>{}, {}, {}</span>\
-         <span class=\"soft\">{} of {} looked at, {} decoded, {:.1} MB in {:.2} s</span></div>\n",
+         <span class=\"soft\">{} of {} looked at, {} decoded, {:.1} MB in {:.2} s</span></div>",
         plural(count(Severity::Error), "error"),
         plural(count(Severity::Warning), "warning"),
         plural(count(Severity::Note), "note"),
@@ -146,12 +146,12 @@ fn pictures(report: &Report, out: &mut String) {
         return;
     }
     out.push_str("<h2>Bit rate of each segment</h2>\n<p class=\"soft\">Stored bytes over EXTINF. Dashed: BANDWIDTH; dotted: AVERAGE-BANDWIDTH, as declared.</p>\n");
-    let _ = write!(out, "<div class=\"card\">{}{}</div>\n", picture::rates(&all), legend(&all));
+    let _ = writeln!(out, "<div class=\"card\">{}{}</div>", picture::rates(&all), legend(&all));
     out.push_str("<h2>Cuts and key frames</h2>\n<p class=\"soft\">One row for each rendition, on the clock of the media. Boxes are segments, ticks are key frames, thick edges are discontinuities. Edges must lie under each other.</p>\n");
-    let _ = write!(out, "<div class=\"card\">{}</div>\n", picture::cuts(&all));
+    let _ = writeln!(out, "<div class=\"card\">{}</div>", picture::cuts(&all));
     if all.iter().any(|one| one.segments.iter().any(|segment| segment.audio_lead.is_some())) {
         out.push_str("<h2>Audio against video at the cuts</h2>\n<p class=\"soft\">How much longer the segment's audio lasts than its video: above zero there is audio to spare, below zero the player waits for the next segment to go on sounding.</p>\n");
-        let _ = write!(out, "<div class=\"card\">{}{}</div>\n", picture::audio(&all), legend(&all));
+        let _ = writeln!(out, "<div class=\"card\">{}{}</div>", picture::audio(&all), legend(&all));
     }
 }
 
