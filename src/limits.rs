@@ -160,6 +160,8 @@ pub const S3_MEMORY: u64 = 256 << 20;
 pub const S3_LEAST_MEMORY: u64 = 16 << 20;
 // --- verify ---
 
+/// Bytes of objects in S3 that are held while several are read at once: a few blocks for each.
+pub const VERIFY_OBJECT_BYTES: u64 = 64 << 20;
 /// Places of one resource at which a broken rule is told; more are only counted.
 pub const VERIFY_FINDINGS_PER_RULE: usize = 8;
 /// Pairs of rule and resource that are told apart. A person reads far fewer.

@@ -10,7 +10,7 @@ use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::crypto::key::ContentKey;
-use crate::keys::{KeyError, KeyId, KeyProvider, KeyStore, LocalKeyring, home};
+use crate::keys::{Access, KeyError, KeyId, KeyStore, home};
 use crate::storage::durable;
 use crate::verify::fetch::Requests;
 use crate::verify::http::Reach;
@@ -20,7 +20,7 @@ use crate::verify::{Options, Profile, Report, Sample, Severity, VerifyError, Wat
 use super::args::Global;
 use super::error::CliError;
 use super::exit::Exit;
-use super::key_access::KeyStoreArgs;
+use super::key_access::{KeyStoreArgs, OpenArgs};
 use super::output::{Output, Volume};
 use super::progress::Shown;
 use super::signal;
@@ -28,7 +28,7 @@ use super::table::{self, Side, Table};
 
 /// Prove a ladder right: playlists, keys, every segment
 ///
-/// TARGET is any HLS package, keyrung's or another's: a folder, a playlist, a single segment, or the URL of a playlist. Every
+/// TARGET is any HLS package, keyrung's or another's: a folder, a playlist, a single segment, an S3 prefix, or the URL of a playlist. Every
 /// segment is fetched, decrypted and demultiplexed, and compared with what the playlists say. Each finding has a code, a
 /// place, a meaning, a way to mend it, and the clause that it comes from.
 ///
@@ -44,7 +44,7 @@ use super::table::{self, Side, Table};
 Exit codes: 0 no errors (there may be warnings), 6 errors were found, 3 no such target, 4 no such key, 7 the server does \
 not answer.")]
 pub struct VerifyArgs {
-    /// Folder, playlist, segment, or http(s) URL
+    /// Folder, playlist, segment, s3:// name, or http(s) URL
     #[arg(value_name = "TARGET", required_unless_present = "list_rules")]
     target: Option<String>,
     /// Whose rules: the standard's and what players need, or Apple's authoring specification on top
@@ -71,6 +71,8 @@ pub struct VerifyArgs {
     /// The key: 32 hexadecimal digits in this environment variable
     #[arg(long, value_name = "VARIABLE")]
     key_hex_env: Option<String>,
+    #[command(flatten)]
+    open: OpenArgs,
     #[command(flatten)]
     key_store: KeyStoreArgs,
     /// Ask loopback, private and link-local addresses too
@@ -134,7 +136,7 @@ pub fn run(args: &VerifyArgs, global: &Global) -> Result<Exit, CliError> {
     let cancel = signal::cancel_flag()?;
     let progress = Shown::new(global);
     let given = args.given_key()?;
-    let store = Store::open(&args.key_store)?;
+    let store = Store::open(args)?;
     let lookup = |id: &KeyId| store.find(id);
     let remote = target.contains("://");
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
@@ -202,32 +204,23 @@ impl VerifyArgs {
 /// The key store and the keyring, as far as there are any.
 struct Store {
     store: Option<KeyStore>,
-    keyring: Option<LocalKeyring>,
+    access: Access,
 }
 
 impl Store {
-    fn open(args: &KeyStoreArgs) -> Result<Self, CliError> {
-        let store = args.open()?;
-        let home = home::resolve().ok().filter(|home| home.exists());
-        // A keyring that others can read is refused; one that is not there has sealed nothing.
-        let keyring = match home {
-            Some(home) => {
-                durable::check_private(&home).map_err(KeyError::from)?;
-                match LocalKeyring::open(&home) {
-                    Ok(keyring) => Some(keyring),
-                    Err(KeyError::NotFound { .. }) => None,
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            None => None,
-        };
-        Ok(Self { store, keyring })
+    fn open(args: &VerifyArgs) -> Result<Self, CliError> {
+        let store = args.key_store.open()?;
+        // A keyring that others can read is refused.
+        if let Some(home) = home::resolve().ok().filter(|home| home.exists()) {
+            durable::check_private(&home).map_err(KeyError::from)?;
+        }
+        Ok(Self { store, access: args.open.access()? })
     }
 
     /// A key that cannot be opened is as good as none: the report says that it was not had.
     fn find(&self, id: &KeyId) -> Option<ContentKey> {
         let sealed = self.store.as_ref()?.get(id).ok()?;
-        self.keyring.as_ref()?.unseal(&sealed).ok()
+        self.access.unseal(&sealed).ok()
     }
 }
 

@@ -87,6 +87,8 @@ pub struct Fetcher<'a> {
     deadline: Instant,
     timeouts: AtomicUsize,
     cancel: &'a AtomicBool,
+    #[cfg(feature = "aws")]
+    objects: super::object::Objects,
 }
 
 impl<'a> Fetcher<'a> {
@@ -96,7 +98,17 @@ impl<'a> Fetcher<'a> {
         let origin = is_http(base).then(|| base.origin().ascii_serialization());
         let client = Client::new(requests.reach, requests.timeout);
         let deadline = Instant::now() + limits::VERIFY_TOTAL_TIME;
-        Self { root, origin, client, requests, deadline, timeouts: AtomicUsize::new(0), cancel }
+        Self {
+            root,
+            origin,
+            client,
+            requests,
+            deadline,
+            timeouts: AtomicUsize::new(0),
+            cancel,
+            #[cfg(feature = "aws")]
+            objects: super::object::Objects::new(),
+        }
     }
 
     /// The folder of a local target.
@@ -120,7 +132,12 @@ impl<'a> Fetcher<'a> {
             return Err(FetchError::Stopped);
         }
         may_lead(from, url)?;
-        if is_http(url) { self.open_http(url, range, purpose) } else { self.open_file(url, range) }
+        match url.scheme() {
+            "http" | "https" => self.open_http(url, range, purpose),
+            #[cfg(feature = "aws")]
+            "s3" => self.objects.open(url, range),
+            _ => self.open_file(url, range),
+        }
     }
 
     /// Reads a whole resource of at most `most` bytes.
@@ -266,6 +283,9 @@ pub fn is_http(url: &Url) -> bool {
 fn may_lead(from: &Url, to: &Url) -> Result<(), FetchError> {
     let allowed = match (from.scheme(), to.scheme()) {
         ("file", "file" | "http" | "https") | ("http", "http" | "https") | ("https", "https") => true,
+        // The user named one bucket; the keys of what lies in it may be anywhere.
+        ("s3", "s3") => from.host_str() == to.host_str(),
+        ("s3", "http" | "https") => true,
         ("https", "http") => return Err(FetchError::Unsafe("https must not lead to http".to_owned())),
         _ => false,
     };

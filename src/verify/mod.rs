@@ -20,6 +20,8 @@ pub mod keys;
 pub mod ladder;
 pub mod lines;
 pub mod model;
+#[cfg(feature = "aws")]
+mod object;
 pub mod parse;
 mod parse_master;
 mod parse_media;

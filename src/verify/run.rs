@@ -132,7 +132,7 @@ pub fn verify(target: &str, options: Options<'_>, watch: &dyn Watch) -> Result<R
 fn below(base: &Url, url: &Url) -> String {
     let relative = base.make_relative(url).filter(|relative| !relative.starts_with("..") && !relative.is_empty());
     match relative {
-        Some(relative) if base.origin() == url.origin() || base.scheme() == "file" => relative,
+        Some(relative) if base.origin() == url.origin() || matches!(base.scheme(), "file" | "s3") => relative,
         _ if url == base => url.path_segments().and_then(|mut parts| parts.next_back()).unwrap_or_default().to_owned(),
         _ if is_http(url) => url.to_string(),
         _ => url.path().to_owned(),

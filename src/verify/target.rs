@@ -34,10 +34,15 @@ impl Target {
     pub fn find(text: &str) -> Result<Self, VerifyError> {
         let refuse = |what: &str| VerifyError::Target(format!("{text}: {what}"));
         if let Some((scheme, _)) = text.split_once("://") {
-            if !matches!(scheme.to_ascii_lowercase().as_str(), "http" | "https") {
-                return Err(refuse("the target is a folder, a file, or an http or https URL"));
+            let scheme = scheme.to_ascii_lowercase();
+            if scheme == "s3" && !cfg!(feature = "aws") {
+                return Err(refuse("this build has no S3: build it with the feature aws"));
+            }
+            if !matches!(scheme.as_str(), "http" | "https" | "s3") {
+                return Err(refuse("the target is a folder, a file, an s3:// name, or an http or https URL"));
             }
             let url = Url::parse(text).map_err(|error| refuse(&error.to_string()))?;
+            let url = if scheme == "s3" { object(url) } else { url };
             let name = url.path_segments().and_then(|mut parts| parts.next_back()).unwrap_or_default().to_owned();
             let lone_segment = name.ends_with(".ts");
             let url = if name.is_empty() {
@@ -64,6 +69,14 @@ impl Target {
         let root = path.parent().map(Path::to_path_buf);
         Ok(Self { name: text.to_owned(), starts: vec![start.clone()], root, lone_segment, base: start })
     }
+}
+
+/// What begins at an S3 prefix: a name without an ending is that of a package, as `package --out` takes it.
+fn object(mut url: Url) -> Url {
+    let path = url.path().trim_end_matches('/').to_owned();
+    let is_file = path.rsplit('/').next().is_some_and(|name| name.ends_with(".ts") || name.contains(".m3u"));
+    url.set_path(&if is_file { path } else { format!("{path}/master.m3u8") });
+    url
 }
 
 fn head(path: &Path) -> Vec<u8> {

@@ -160,3 +160,26 @@ fn policies_are_what_iam_takes() -> Check {
     check!(world.run(&["aws", "policy", "key", "--out", "s3://films"]).code == Some(2), "a key policy without a key");
     Ok(())
 }
+
+/// `verify` reads a bucket as it reads a folder, and finds what was changed in it.
+#[test]
+fn a_package_in_a_bucket_is_verified() -> Check {
+    let (world, bucket) = (World::new("s3-verify"), bucket("verify")?);
+    let (url, out) = (moto().url(), format!("s3://{bucket}/films/one"));
+    run(&world, &url, &["package", &sample(), "--out", &out, "-q"]).expect(0)?;
+    for target in [out.clone(), format!("{out}/"), format!("{out}/master.m3u8")] {
+        let report = run(&world, &url, &["verify", &target, "--json"]).expect(0)?.json()?;
+        let errors = report["findings"].as_array().into_iter().flatten().filter(|one| one["severity"] == "error");
+        check!(errors.count() == 0, "{target}: {report}");
+    }
+    let record: Value =
+        serde_json::from_slice(&object(&bucket, "films/one/keyrung.json")?.body).map_err(|e| e.to_string())?;
+    let segment = record["files"][0]["path"].as_str().unwrap_or_default().to_owned();
+    let mut bytes = object(&bucket, &format!("films/one/{segment}"))?.body;
+    bytes[1000] ^= 1;
+    check!(s3("PUT", &format!("/{bucket}/films/one/{segment}"), &bytes)?.status == 200, "not put");
+    let found = run(&world, &url, &["verify", &out]).expect(6)?;
+    check!(found.text().contains(&segment), "{}", found.text());
+    run(&world, &url, &["verify", &format!("s3://{bucket}/films/two")]).expect(3)?;
+    Ok(())
+}
