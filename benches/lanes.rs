@@ -36,5 +36,43 @@ fn encrypt(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, encrypt);
+/// Lanes as the engine uses them: eight at a time, and the next segment takes the place of one that has ended.
+fn uneven(c: &mut Criterion) {
+    const LANES: usize = 8;
+    let key = ContentKey::from_bytes(&mut [7; 16]);
+    let cipher = LaneCipher::new(&key);
+    let stride = tile_stride(32 * KIB);
+    let lengths: Vec<usize> = (1..=40).map(|n| (n * 29 % 41) * 11 * KIB + n * cbc::BLOCK).collect();
+    let mut group = c.benchmark_group("uneven");
+    group.throughput(Throughput::Bytes(lengths.iter().sum::<usize>() as u64));
+    group.bench_function("40 segments, 8 lanes", |b| {
+        let (mut tile, mut chains) = (vec![0x47; LANES * stride], Vec::new());
+        b.iter(|| {
+            let mut waiting = lengths.iter().copied();
+            let mut left: Vec<usize> = waiting.by_ref().take(LANES).collect();
+            chains.clear();
+            chains.resize(left.len(), [1; 16]);
+            while !left.is_empty() {
+                let most = left.iter().copied().max().unwrap_or(0).min(32 * KIB);
+                cipher.encrypt(&mut chains, black_box(&mut tile), stride, most / cbc::BLOCK);
+                for lane in (0..left.len()).rev() {
+                    left[lane] = left[lane].saturating_sub(most);
+                    if left[lane] > 0 {
+                        continue;
+                    }
+                    match waiting.next() {
+                        Some(length) => (left[lane], chains[lane]) = (length, [1; 16]),
+                        None => {
+                            left.swap_remove(lane);
+                            chains.swap_remove(lane);
+                        }
+                    }
+                }
+            }
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, encrypt, uneven);
 criterion_main!(benches);

@@ -194,6 +194,7 @@ def extras(binary: str, ladder: Ladder, work: str) -> list[Group]:
     synced = copy(ladder, work, "cp, then sync")
     synced.then_sync = work
     return [
+        Group("The scan alone", [unchecked(ours("one file, --dry-run", "--dry-run", of=huge))]),
         Group("Power loss", [ours("keyrung --durability power", "--durability", "power"), synced]),
         Group("Threads", [ours(f"keyrung --threads {n}", "--threads", str(n)) for n in (1, 2, 4)]),
         Group("Checksums and cipher", [
