@@ -236,7 +236,7 @@ fn nothing_is_replaced_unasked() {
     for name in ["out", "doc.json", "link"] {
         fs::write(world.folder.join(name), "old").expect("a file");
     }
-    let old = |name: &str| fs::read_to_string(world.folder.join(name)).expect("the file") == "old";
+    let old = |name: &str| fs::read(world.folder.join(name)).expect("the file") == b"old";
     let run = refuse(&world, &["file", "encrypt", "in", "out"], 2).expect("a refusal");
     assert!(run.stderr.contains("--force"), "{}", run.stderr);
     refuse(&world, &["file", "encrypt", "in", "new", "--save-document", "doc.json"], 2).expect("a refusal");
