@@ -62,7 +62,7 @@ pub struct VerifyArgs {
     /// Send this cookie likewise
     #[arg(long, value_name = "NAME=VALUE")]
     cookie: Vec<String>,
-    /// Another server that --header and --cookie may be sent to, such as https://keys.example
+    /// Another server that --header and --cookie may be sent to: scheme, host and port of its URLs
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     key_origin: Vec<String>,
     /// The key: a file of 16 raw bytes
