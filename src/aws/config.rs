@@ -17,7 +17,7 @@ use crate::aws::{AwsError, block_on};
 use crate::limits::{AWS_ATTEMPT_TIMEOUT, AWS_ATTEMPTS, AWS_CALL_TIMEOUT, AWS_CONNECT_TIMEOUT};
 
 /// The configuration for calls to `region`, or without one to the region that environment, profile or the instance's
-/// metadata name. It is loaded once for the process; configurations of several regions share credentials and connections.
+/// metadata name. It is loaded once for the process; configurations of several regions share credentials.
 ///
 /// # Errors
 /// [`AwsError::NoRegion`], [`AwsError::BadRegion`], [`AwsError::Runtime`].

@@ -221,9 +221,12 @@ impl KeyStoreArgs {
         bucket: Option<&str>,
         output: Output,
     ) -> Result<(Keychain, KeyStore), CliError> {
-        let place = home::open()?;
         let keychain = provider.open_or_create(bucket, output)?;
-        let store = KeyStore::open(self.key_store.as_ref().unwrap_or(&home::key_store(&place)))?;
+        // With KMS and a key store of one's own there is nothing to keep at home.
+        let store = match &self.key_store {
+            Some(place) => KeyStore::open(place)?,
+            None => KeyStore::open(&home::key_store(&home::open()?))?,
+        };
         Ok((keychain, store))
     }
 

@@ -300,6 +300,28 @@ mod tests {
     }
 
     #[test]
+    fn every_operation_is_recorded() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit");
+        let (keyring, _) = LocalKeyring::open_or_create(&dir.path().join("home")).unwrap();
+        let keyring = keyring.with_audit(Audit::file(&path).unwrap());
+        let context = EncryptionContext::default();
+        let (key, _) = keyring.generate(&context).unwrap();
+        keyring.generate_sealed(&context).unwrap();
+        keyring.seal(&key, &context).unwrap();
+        let (_, file) = keyring.generate_file_key(FileKeyLength::Aes128, &context).unwrap();
+        keyring.adopt(&file.blob, &context).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let name = |line: &str| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            line["eventName"].as_str().unwrap().to_owned()
+        };
+        let names: Vec<String> = text.lines().map(name).collect();
+        let wanted = ["GenerateDataKey", "GenerateDataKeyWithoutPlaintext", "Encrypt", "GenerateDataKey", "Decrypt"];
+        assert_eq!(names, wanted);
+    }
+
+    #[test]
     fn the_keyring_keeps_the_contract_also_after_it_is_read_back() {
         let dir = tempfile::tempdir().unwrap();
         let home = dir.path().join("home");

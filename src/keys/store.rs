@@ -48,7 +48,8 @@ impl KeyStore {
         self.keys.place()
     }
 
-    /// Stores a sealed key. To store the same record again is no error: a run that was killed does so.
+    /// Stores a sealed key. To store the same record again is no error, nor is one whose key was sealed anew since: a run
+    /// that goes on where another was killed does so.
     ///
     /// # Errors
     /// [`StorageError::Exists`] when another record has this key id; whatever storage reports.
@@ -56,11 +57,11 @@ impl KeyStore {
         let (name, json) = (file(key.key_id), key.to_json());
         match self.keys.create(&name, &json) {
             Err(exists @ StorageError::Exists { .. }) => {
-                if self.keys.read(&name)? == json {
-                    Ok(())
-                } else {
-                    Err(exists.into())
-                }
+                let there = self.get(&key.key_id)?;
+                // Sealed anew since, it is the same key still: the binding does not depend on how it is sealed.
+                let resealed =
+                    key.binding.is_some() && there.binding == key.binding && there.content_id == key.content_id;
+                if there == *key || resealed { Ok(()) } else { Err(exists.into()) }
             }
             done => Ok(done?),
         }
@@ -224,6 +225,21 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = KeyStore::open(&dir.path().join("keys")).unwrap();
         (dir, store)
+    }
+
+    #[test]
+    fn a_key_that_was_sealed_anew_is_the_same_key() {
+        let (_dir, store) = store();
+        let old = record().bound(&crate::crypto::key::ContentKey::from_bytes(&mut [7; 16]));
+        let mut new = old.clone();
+        (new.key, new.ciphertext) = ("another".into(), vec![9]);
+        store.put(&old).unwrap();
+        store.reseal(&old, &new).unwrap();
+        store.put(&old).unwrap();
+        assert_eq!(store.get(&old.key_id).unwrap(), new);
+        let mut other = old.clone();
+        other.binding = Some(Hex256::from_bytes([1; 32]));
+        assert!(matches!(store.put(&other), Err(KeyError::Storage(StorageError::Exists { .. }))));
     }
 
     #[test]

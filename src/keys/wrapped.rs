@@ -34,7 +34,7 @@ pub enum WrappedKeyError {
 }
 
 /// The longest blob, in bytes: what AWS KMS gives at most (spec KMS-002).
-const MAX: usize = 6144;
+const MAX: usize = crate::limits::KMS_CIPHERTEXT_BYTES;
 /// The shortest blob, in bytes: nonce, key and tag of any authenticated cipher are 44.
 const MIN: usize = 44;
 

@@ -98,3 +98,20 @@ fn without_region_or_credentials_the_hint_says_what_to_set() -> Check {
     check!(run.stderr.contains("no usable credentials") && run.stderr.contains("aws sso login"), "{}", run.stderr);
     Ok(())
 }
+
+#[test]
+fn a_key_is_sealed_anew_through_a_replica() -> Check {
+    let here = ARN.replace("key/", "key/mrk-");
+    let there = here.replace("us-east-1", "eu-west-1");
+    let reply = |arn: &str| {
+        Reply::Json(format!(r#"{{"KeyId":"{arn}","Plaintext":"AQIDBAUGBwgJCgsMDQ4PEA==","CiphertextBlob":"AAAA"}}"#))
+    };
+    let wire = Wire::new(vec![reply(&here), reply(&there)]);
+    let world = world("kms-replica", &format!("http://{}", wire.address));
+    let (from, to) = (format!("aws-kms:{here}"), format!("aws-kms:{there}"));
+    let made = world.run(&["key", "generate", "--content-id", "film", "--key-provider", &from]).expect(0)?.text();
+    world.run(&["key", "rewrap", made.trim_end(), "--key-provider", &to]).expect(0)?;
+    check!(wire.operations() == ["GenerateDataKey", "Decrypt", "Encrypt"], "{:?}", wire.operations());
+    check!(wire.asked()[1].body.contains(&there), "{:?}", wire.asked()[1]);
+    Ok(())
+}

@@ -85,7 +85,8 @@ pub fn run(args: &CheckArgs, output: Output) -> Result<(), CliError> {
         None => Ok(()),
         Some((what, error)) => {
             let exit = if error.exit == Exit::Usage { Exit::Storage } else { error.exit };
-            Err(CliError { message: format!("{what} is missing: {}", error.message), exit, ..error })
+            let verdict = if exit == Exit::Temporary { "could not be tried" } else { "is missing" };
+            Err(CliError { message: format!("{what} {verdict}: {}", error.message), exit, ..error })
         }
     }
 }

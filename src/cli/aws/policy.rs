@@ -21,7 +21,7 @@ pub struct PolicyArgs {
     #[arg(value_enum)]
     which: Option<Which>,
     /// ARN of the KMS key that seals data keys
-    #[arg(long, value_name = "ARN")]
+    #[arg(long, value_name = "ARN", value_parser = key_arn)]
     key: Option<Arn>,
     /// Content ids that the key may be used for; * stands for anything
     #[arg(long, default_value = "*", value_name = "PATTERN")]
@@ -42,7 +42,7 @@ pub struct PolicyArgs {
     #[arg(long, value_enum, value_name = "s3|kms|dsse|c", hide_possible_values = true, requires = "out")]
     sse: Option<Sse>,
     /// ARN of the KMS key for --sse kms and dsse
-    #[arg(long, value_name = "ARN", requires = "sse")]
+    #[arg(long, value_name = "ARN", requires = "sse", value_parser = key_arn)]
     sse_key: Option<Arn>,
     /// ARN of the role that runs keyrung package, for the key policy
     #[arg(long, value_name = "ARN", default_value = "arn:aws:iam::ACCOUNT:role/keyrung-packager")]
@@ -50,6 +50,17 @@ pub struct PolicyArgs {
     /// ARN of the role that runs keyrung serve, for the key policy
     #[arg(long, value_name = "ARN", default_value = "arn:aws:iam::ACCOUNT:role/keyrung-key-server")]
     key_server_role: String,
+}
+
+/// Policies know a key by its own ARN only: an alias's, as a resource, means the alias, and lets nobody use the key.
+fn key_arn(text: &str) -> Result<Arn, String> {
+    match (text.parse::<crate::keys::kms::KmsKeyName>(), text.parse::<Arn>()) {
+        (Ok(name), Ok(arn)) if name.is_key_arn() => Ok(arn),
+        _ => {
+            Err("a policy names a KMS key by its ARN, arn:aws:kms:REGION:ACCOUNT:key/ID, and not by an alias"
+                .to_owned())
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -43,7 +43,8 @@ pub struct RewrapArgs {
 /// # Errors
 /// When there is no such key, or a provider refuses; whatever the key store reports.
 pub fn run(args: &RewrapArgs, output: Output) -> Result<(), CliError> {
-    let access = args.use_of.access(ProviderName::Local)?;
+    // A replica opens what it is to seal: the region of the recorded key may be what was lost.
+    let access = args.use_of.access(args.key_provider.clone().unwrap_or_default())?;
     let (one_key, to) = (args.key_id.as_ref(), args.key_provider.as_ref());
     // Before a keyring is made for it, the key has to be there.
     let found = one_key.map(|id| args.key_store.find(id)).transpose()?;

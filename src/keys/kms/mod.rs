@@ -1,7 +1,8 @@
 //! AWS KMS as a provider of keys: data keys are made and opened by KMS, under a key that never leaves it.
 //!
 //! Plaintext keys come in over TLS, are copied into their final place at once and overwritten where the SDK had put them. What
-//! hyper and rustls have buffered cannot be reached, and is not wiped.
+//! hyper and rustls have buffered, and the request in which a given key is sealed (Encrypt), cannot be reached and is not
+//! wiped.
 
 mod failure;
 mod name;
@@ -9,7 +10,8 @@ mod permissions;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Mutex, PoisonError};
 
 use aws_config::SdkConfig;
 use aws_sdk_kms::Client;
@@ -43,6 +45,16 @@ struct Done<T> {
     /// The ARN of the key that did it.
     key: String,
     request_id: Option<String>,
+}
+
+impl<T> Done<T> {
+    /// What `f` makes of it; its failure keeps the id of the call.
+    fn and_then<U>(self, f: impl FnOnce(T) -> Result<U, KeyError>) -> Result<Done<U>, Failure> {
+        match f(self.value) {
+            Ok(value) => Ok(Done { value, key: self.key, request_id: self.request_id }),
+            Err(error) => Err(Failure { request_id: self.request_id, ..error.into() }),
+        }
+    }
 }
 
 /// A new key as KMS gave it.
@@ -94,6 +106,8 @@ impl AwsKms {
 
     /// A client of the region that `key` names, or else of the client's own.
     fn client(&self, key: &KmsKeyName) -> Result<(Client, String), KeyError> {
+        // Each client has connections of its own: all calls to a region go over one's.
+        static SHARED: Mutex<BTreeMap<String, Client>> = Mutex::new(BTreeMap::new());
         let config = match (&self.config, key.region()) {
             (Some(config), Some(region)) => {
                 config.to_builder().region(aws_config::Region::new(region.to_owned())).build()
@@ -102,8 +116,15 @@ impl AwsKms {
             (None, region) => aws::load(region).map_err(|error| not_started(key, &error))?,
         };
         let region = config.region().map(ToString::to_string).unwrap_or_default();
-        let client = aws_sdk_kms::config::Builder::from(&config).retry_classifier(KmsRetry).build();
-        Ok((Client::from_conf(client), region))
+        let new = || Client::from_conf(aws_sdk_kms::config::Builder::from(&config).retry_classifier(KmsRetry).build());
+        let client = match self.config {
+            Some(_) => new(),
+            None => {
+                let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+                shared.entry(region.clone()).or_insert_with(new).clone()
+            }
+        };
+        Ok((client, region))
     }
 
     fn grants(&self) -> Option<Vec<String>> {
@@ -151,8 +172,7 @@ impl AwsKms {
         let mut output = run(call.send(), subject)?;
         let request_id = output.request_id().map(str::to_owned);
         let plaintext = Zeroizing::new(output.plaintext.take().map(Blob::into_inner).unwrap_or_default());
-        let sealed = ciphertext(output.key_id, output.ciphertext_blob, request_id.as_deref())?;
-        Ok(Done { key: sealed.key.clone(), value: (plaintext, sealed), request_id })
+        to_store(output.key_id, output.ciphertext_blob, request_id)?.and_then(|sealed| Ok((plaintext, sealed)))
     }
 
     fn make_sealed(&self, context: &EncryptionContext) -> Result<Done<Ciphertext>, Failure> {
@@ -166,8 +186,7 @@ impl AwsKms {
             .set_grant_tokens(self.grants());
         let output = run(call.send(), subject)?;
         let request_id = output.request_id().map(str::to_owned);
-        let sealed = ciphertext(output.key_id, output.ciphertext_blob, request_id.as_deref())?;
-        Ok(Done { key: sealed.key.clone(), value: sealed, request_id })
+        to_store(output.key_id, output.ciphertext_blob, request_id)
     }
 
     fn encrypt(&self, key: &ContentKey, context: &EncryptionContext) -> Result<Done<Ciphertext>, Failure> {
@@ -181,8 +200,7 @@ impl AwsKms {
             .set_grant_tokens(self.grants());
         let output = run(call.send(), subject)?;
         let request_id = output.request_id().map(str::to_owned);
-        let sealed = ciphertext(output.key_id, output.ciphertext_blob, request_id.as_deref())?;
-        Ok(Done { key: sealed.key.clone(), value: sealed, request_id })
+        to_store(output.key_id, output.ciphertext_blob, request_id)
     }
 
     fn decrypt(
@@ -211,12 +229,8 @@ impl AwsKms {
 
     fn open(&self, key: &KmsKeyName, sealed: &SealedKey) -> Result<Done<ContentKey>, Failure> {
         let data_key = sealed.key_id.to_string();
-        let mut done = self.decrypt(key, &sealed.ciphertext, &sealed.context, &data_key)?;
-        let opened = content_key(&mut done.value).and_then(|key| sealed.opened(key));
-        match opened {
-            Ok(value) => Ok(Done { value, key: done.key, request_id: done.request_id }),
-            Err(error) => Err(Failure { request_id: done.request_id, ..error.into() }),
-        }
+        self.decrypt(key, &sealed.ciphertext, &sealed.context, &data_key)?
+            .and_then(|mut clear| content_key(&mut clear).and_then(|key| sealed.opened(key)))
     }
 
     fn re_encrypt(&self, sealed: &SealedKey, context: &EncryptionContext) -> Result<Done<Ciphertext>, Failure> {
@@ -232,8 +246,7 @@ impl AwsKms {
             .set_grant_tokens(self.grants());
         let output = run(call.send(), Subject { key: self.key.as_str(), region: &region, data_key: &data_key })?;
         let request_id = output.request_id().map(str::to_owned);
-        let resealed = ciphertext(output.key_id, output.ciphertext_blob, request_id.as_deref())?;
-        Ok(Done { key: resealed.key.clone(), value: resealed, request_id })
+        to_store(output.key_id, output.ciphertext_blob, request_id)
     }
 
     /// The KMS key that a ciphertext names, or the replica of it that this provider was given.
@@ -253,10 +266,9 @@ impl KeyProvider for AwsKms {
 
     fn generate(&self, context: &EncryptionContext) -> Result<(ContentKey, Ciphertext), KeyError> {
         let about = About { operation: Operation::Generate, key: &self.key, key_id: None, context, source: None };
-        let made = self.make(DataKeyLength::Spec(DataKeySpec::Aes128), context).and_then(|mut done| {
-            let key = content_key(&mut done.value.0)?;
-            Ok(Done { value: (key, done.value.1), key: done.key, request_id: done.request_id })
-        });
+        let made = self
+            .make(DataKeyLength::Spec(DataKeySpec::Aes128), context)
+            .and_then(|done| done.and_then(|(mut clear, sealed)| Ok((content_key(&mut clear)?, sealed))));
         self.audited(about, made)
     }
 
@@ -308,12 +320,11 @@ impl KeyProvider for AwsKms {
             FileKeyLength::Aes256 => DataKeyLength::Spec(DataKeySpec::Aes256),
         };
         let about = About { operation: Operation::Generate, key: &self.key, key_id: None, context, source: None };
-        let made = self.make(spec, context).and_then(|mut done| {
-            let right = done.value.0.len() == length.bytes();
-            match FileKey::from_bytes(&mut done.value.0) {
-                Ok(key) if right => Ok(Done { value: (key, done.value.1), key: done.key, request_id: done.request_id }),
-                _ => Err(bad_answer("a key of another length than was asked for").into()),
-            }
+        let made = self.make(spec, context).and_then(|done| {
+            done.and_then(|(mut clear, sealed)| match FileKey::from_bytes(&mut clear) {
+                Ok(key) if key.length() == length => Ok((key, sealed)),
+                _ => Err(bad_answer("a key of another length than was asked for")),
+            })
         });
         self.audited(about, made)
     }
@@ -328,29 +339,18 @@ impl KeyProvider for AwsKms {
             });
         };
         let about = About { operation: Operation::Unseal, key: &key, key_id: None, context, source: None };
-        let opened =
-            self.decrypt(&key, &sealed.blob, context, FILE_KEY).and_then(|mut done| {
-                match FileKey::from_bytes(&mut done.value) {
-                    Ok(value) => Ok(Done { value, key: done.key, request_id: done.request_id }),
-                    Err(_) => Err(KeyError::Unsealable { key_id: FILE_KEY.into() }.into()),
-                }
-            });
+        let opened = self
+            .decrypt(&key, &sealed.blob, context, FILE_KEY)
+            .and_then(|done| done.and_then(|mut clear| file_key(&mut clear)));
         self.audited(about, opened)
     }
 
     /// The answer names the key (spec KMS-002), so that the blob can be recorded as it came.
     fn adopt(&self, blob: &[u8], context: &EncryptionContext) -> Result<(ContentKey, Ciphertext), KeyError> {
         let key = &self.key;
-        let opened = self.decrypt(key, blob, context, FILE_KEY).and_then(|mut done| {
-            let unsealable = |_| KeyError::Unsealable { key_id: FILE_KEY.into() };
-            let opened = FileKey::from_bytes(&mut done.value).map_err(unsealable);
-            match opened.and_then(|key| provider::content_key(&key)) {
-                Ok(opened) => {
-                    let sealed = Ciphertext { key: done.key.clone(), blob: blob.to_vec() };
-                    Ok(Done { value: (opened, sealed), key: done.key, request_id: done.request_id })
-                }
-                Err(error) => Err(Failure { request_id: done.request_id, ..error.into() }),
-            }
+        let opened = self.decrypt(key, blob, context, FILE_KEY).and_then(|done| {
+            let sealed = to_store(Some(done.key.clone()), Some(Blob::new(blob)), done.request_id.clone())?.value;
+            done.and_then(|mut clear| Ok((provider::content_key(&file_key(&mut clear)?)?, sealed)))
         });
         self.audited(About { operation: Operation::Unseal, key, key_id: None, context, source: None }, opened)
     }
@@ -380,15 +380,19 @@ fn content_key(plaintext: &mut Zeroizing<Vec<u8>>) -> Result<ContentKey, KeyErro
 }
 
 /// What KMS gave to be stored. The key's ARN is stored, never an alias (spec KMS-002, KMS-006).
-fn ciphertext(key: Option<String>, blob: Option<Blob>, request_id: Option<&str>) -> Result<Ciphertext, Failure> {
+fn to_store(key: Option<String>, blob: Option<Blob>, request_id: Option<String>) -> Result<Done<Ciphertext>, Failure> {
     let blob = blob.map(Blob::into_inner).unwrap_or_default();
     let key = key.unwrap_or_default();
     let named = key.parse::<KmsKeyName>().is_ok_and(|name| name.is_key_arn());
     if named && !blob.is_empty() && blob.len() <= KMS_CIPHERTEXT_BYTES {
-        return Ok(Ciphertext { key, blob });
+        return Ok(Done { key: key.clone(), value: Ciphertext { key, blob }, request_id });
     }
     let what = if named { "a ciphertext of no possible length" } else { "no ARN of the key" };
-    Err(Failure { request_id: request_id.map(str::to_owned), ..bad_answer(what).into() })
+    Err(Failure { request_id, ..bad_answer(what).into() })
+}
+
+fn file_key(plaintext: &mut Zeroizing<Vec<u8>>) -> Result<FileKey, KeyError> {
+    FileKey::from_bytes(plaintext).map_err(|_| KeyError::Unsealable { key_id: FILE_KEY.into() })
 }
 
 fn bad_answer(reason: &str) -> KeyError {

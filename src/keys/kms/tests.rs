@@ -267,6 +267,13 @@ fn an_answer_that_is_not_what_was_asked_for_is_refused() {
     let right = format!(r#"{{"KeyId":"{ARN}","Plaintext":"AQIDBAUGBwgJCgsMDQ4PEA==","CiphertextBlob":"AAAA"}}"#);
     let (key, sealed) = kms(&Wire::new(vec![Reply::Json(right)]).address, ARN).generate(&context()).unwrap();
     assert_eq!((key.expose()[15], sealed.key.as_str()), (16, ARN));
+    let short = format!(r#"{{"KeyId":"{ARN}","Plaintext":"AQIDBAUGBwgJCgsMDQ4PEA==","CiphertextBlob":"AAAA"}}"#);
+    let wire = Wire::new(vec![Reply::Json(short)]);
+    let error = kms(&wire.address, ARN).generate_file_key(FileKeyLength::Aes256, &context()).err().unwrap();
+    assert!(error.to_string().contains("another length"), "{error}");
+    let long = record(Ciphertext { key: ARN.into(), blob: vec![1; KMS_CIPHERTEXT_BYTES + 1] });
+    assert!(matches!(kms(&wire.address, ARN).unseal(&long), Err(KeyError::Unsealable { .. })));
+    assert_eq!(wire.asked().len(), 1, "nobody is asked about what cannot be a ciphertext");
 }
 
 #[test]
@@ -307,20 +314,23 @@ fn every_call_is_recorded_with_its_request_id() {
     let sealed = record(sealed);
     provider.unseal(&sealed).unwrap();
     provider.reseal(&sealed, &EncryptionContext::default()).unwrap();
+    let (_, file) = provider.generate_file_key(FileKeyLength::Aes128, &context()).unwrap();
+    provider.unseal_file_key(&file, &context()).unwrap();
+    provider.adopt(&file.blob, &context()).unwrap();
     let wire = Wire::new(vec![Reply::Error(400, "DisabledException", "x is disabled.")]);
     audited(&wire.address, &key).unseal(&sealed).err().unwrap();
     let text = std::fs::read_to_string(&path).unwrap();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let names: Vec<_> = lines.iter().map(|line| line["eventName"].as_str().unwrap()).collect();
-    let wanted = ["GenerateDataKey", "Encrypt", "GenerateDataKeyWithoutPlaintext", "Decrypt", "ReEncrypt", "Decrypt"];
-    assert_eq!(names, wanted);
+    let content = ["GenerateDataKey", "Encrypt", "GenerateDataKeyWithoutPlaintext", "Decrypt", "ReEncrypt"];
+    assert_eq!(names, [&content[..], &["GenerateDataKey", "Decrypt", "Decrypt", "Decrypt"]].concat());
     for line in &lines {
         assert!(line["requestID"].as_str().is_some_and(|id| !id.is_empty()), "{line}");
         assert_eq!(line["resources"][0]["ARN"], key.as_str());
         assert_eq!(line["awsRegion"], REGION);
     }
     assert_eq!(lines[3]["additionalEventData"]["dataKeyId"], sealed.key_id.to_string());
-    assert_eq!((&lines[5]["errorCode"], &lines[5]["requestID"]), (&json!("DisabledException"), &json!("wire-1")));
+    assert_eq!((&lines[8]["errorCode"], &lines[8]["requestID"]), (&json!("DisabledException"), &json!("wire-1")));
     // What cannot be recorded is not handed out.
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
     let unseen = kms(moto_server::address(), &key).with_audit(Audit::to(full)).unseal(&sealed);
