@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::keys::{Claim, KeyStore};
-use crate::storage::object::{Held, Location, NotALocation, Upload, stale};
+use crate::storage::object::{Encryption, Held, Location, NotALocation, Upload, stale};
 
 use super::error::CliError;
 use super::gc::{GcArgs, Report};
@@ -66,7 +66,7 @@ fn below(
 /// publishes all the same, and what is visible stays.
 fn give_up(store: &KeyStore, claim: &Claim, at: &Location, report: &mut Report) -> Result<bool, CliError> {
     let what = format!("{} for {}", claim.content_id, claim.dest);
-    if Upload::record_at(at)?.is_some() && claim.generation.is_none() {
+    if Upload::record_at(at, &Encryption::Bucket)?.is_some() && claim.generation.is_none() {
         report.output.note(&format!("the claim on {} stays: there is a package", shown(&what)));
         return Ok(false);
     }

@@ -59,6 +59,8 @@ pub fn run(
         queue.close();
     };
     thread::scope(|scope| {
+        // Nor must the workers wait for a producer that is dead: the scope waits for them.
+        let _guard = ClosesOnPanic(&queue);
         let workers: Vec<_> = (0..threads)
             .map(|_| {
                 scope.spawn(|| {
@@ -339,4 +341,36 @@ impl Lane {
 
 fn read(input: &InputFile, bytes: &mut [u8], offset: u64) -> Result<(), PackageError> {
     input.read_at(bytes, offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::atomic::AtomicBool;
+
+    use super::*;
+    use crate::crypto::digest::DigestKind;
+    use crate::package::progress::Silent;
+    use crate::package::site::{Destination, Site};
+    use crate::storage::{Durability, Replace};
+
+    /// The scan reads hostile input in the producer's thread: a bug there must end the run, not hang it.
+    #[test]
+    fn a_producer_that_panics_sets_its_workers_free() {
+        let dir = tempfile::tempdir().unwrap();
+        let dest = Destination::Folder(dir.path().join("out"));
+        let site = Site::open(&dest, Replace::Refuse, Durability::Process).unwrap();
+        let sink = Sink {
+            site: &site,
+            names: Vec::new(),
+            folders: Vec::new(),
+            budget: None,
+            protection: Protection::None,
+            digest: DigestKind::default(),
+            cancel: &AtomicBool::new(false),
+            progress: &Silent,
+        };
+        let ended = catch_unwind(AssertUnwindSafe(|| run(2, &sink, |_| panic!("as a bug would"))));
+        assert!(ended.is_err());
+    }
 }

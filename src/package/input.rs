@@ -248,6 +248,11 @@ impl InputFile {
     /// When it cannot be read, or is no file that was encrypted so.
     pub fn decrypting(mut self, how: &InputDecryption, cancel: &AtomicBool) -> Result<Self, PackageError> {
         self.identity.len = how.plain_len(&self, self.stored.len, cancel)?;
+        // What is in GCM has been read to its end.
+        #[cfg(feature = "aws")]
+        if let Source::Object(reader) = &self.source {
+            reader.rewind();
+        }
         self.decryption = Some(how.clone());
         Ok(self)
     }

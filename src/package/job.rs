@@ -167,13 +167,16 @@ pub fn run(
         (Some((protection, keys)), Some(identity)) => Some(claim(job, &site, protection, keys, identity)?),
         _ => None,
     };
+    let renditions: Vec<String> = plan.renditions.iter().map(|rendition| rendition.name.clone()).collect();
     match &claimed {
-        Some(claimed) => site.begin(&run_id(&claimed.claim), claimed.claim.generation.clone(), claimed.start)?,
+        Some(Claimed { claim, start, .. }) => {
+            site.begin(&run_id(claim), claim.generation.clone(), &renditions, *start)?
+        }
         // Nothing tells a later run of a clear package that it is the same: it finds what is the same when it stores it.
         None => {
             let run = hex::encode(Nonce::generate().map_err(KeyError::from)?.bytes());
             let generation = site.generation(&run, Place::of(None, site.is_vacant(&job.dest)));
-            site.begin(&run, generation, Start::GoesOn)?;
+            site.begin(&run, generation, &renditions, Start::GoesOn)?;
         }
     }
     let mut built = match (&claimed, protection) {

@@ -80,7 +80,7 @@ pub enum Wait {
     Never,
 }
 
-/// Closes its queue when the thread that holds it panics: a producer that waits for room must not wait for the dead.
+/// Closes its queue when the thread that holds it panics: nobody must wait for the dead.
 #[derive(Debug)]
 pub struct ClosesOnPanic<'a, T>(pub &'a Queue<T>);
 

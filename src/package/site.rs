@@ -57,7 +57,9 @@ impl Destination {
                 durable::read_limited(&folder.join(RECORD_FILE), limits::MAX_COMMIT_RECORD_BYTES).ok()
             }
             #[cfg(feature = "aws")]
-            Self::Bucket { at, .. } => Upload::record_at(at).ok().flatten().map(|bytes| bytes.to_vec()),
+            Self::Bucket { at, encryption } => {
+                Upload::record_at(at, encryption).ok().flatten().map(|bytes| bytes.to_vec())
+            }
         }
     }
 
@@ -94,8 +96,8 @@ pub enum Site {
 /// A segment's file or object while it is written.
 #[derive(Debug)]
 pub enum Writer {
-    /// A file.
-    File(File),
+    /// A file, and the memory that what it is made from may take.
+    File(File, Option<Permit>),
     /// An object; boxed, for it is large.
     #[cfg(feature = "aws")]
     Object(Box<ObjectFile>),
@@ -105,7 +107,7 @@ impl Writer {
     /// Holds a permit until the segment is stored.
     pub fn hold(&mut self, permit: Option<Permit>) {
         match self {
-            Self::File(_) => drop(permit),
+            Self::File(_, held) => *held = permit,
             #[cfg(feature = "aws")]
             Self::Object(object) => object.hold(permit),
         }
@@ -150,18 +152,24 @@ impl Site {
         }
     }
 
-    /// Begins to store what `run` makes.
+    /// Begins to store what `run` makes in the folders of these renditions.
     ///
     /// # Errors
     /// Whatever storage reports.
     #[cfg_attr(not(feature = "aws"), allow(unused_variables))]
-    pub fn begin(&mut self, run: &str, generation: Option<String>, start: Start) -> Result<(), StorageError> {
+    pub fn begin(
+        &mut self,
+        run: &str,
+        generation: Option<String>,
+        renditions: &[String],
+        start: Start,
+    ) -> Result<(), StorageError> {
         match self {
             Self::Folder(_) => Ok(()),
             #[cfg(feature = "aws")]
             Self::Bucket(upload) => {
                 let first = if start == Start::Fresh { FirstRun::Yes } else { FirstRun::No };
-                upload.begin(run, generation, first)
+                upload.begin(run, generation, renditions, first)
             }
         }
     }
@@ -198,10 +206,7 @@ impl Site {
     /// Whatever storage reports.
     pub fn create(&self, path: &str, permit: Option<Permit>) -> Result<Writer, StorageError> {
         match self {
-            Self::Folder(staging) => {
-                drop(permit);
-                Ok(Writer::File(staging.create_file(path)?))
-            }
+            Self::Folder(staging) => Ok(Writer::File(staging.create_file(path)?, permit)),
             #[cfg(feature = "aws")]
             Self::Bucket(upload) => Ok(Writer::Object(Box::new(upload.create(path, permit)?))),
         }
@@ -213,7 +218,7 @@ impl Site {
     /// Whatever storage reports.
     pub fn write(&self, writer: &mut Writer, path: &str, bytes: &[u8]) -> Result<(), StorageError> {
         match (self, writer) {
-            (Self::Folder(staging), Writer::File(file)) => {
+            (Self::Folder(staging), Writer::File(file, _)) => {
                 file.write_all(bytes).map_err(|source| StorageError::new("write", &staging.path().join(path), source))
             }
             #[cfg(feature = "aws")]

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use crate::storage::durable::{Place, is_unsupported, take_temp};
@@ -81,7 +81,7 @@ impl LargeFile {
         if durability == Durability::Power {
             self.file.sync_all().map_err(|e| self.failed(e))?;
         }
-        self.put_in_place().map_err(|e| self.failed(e.into()))?;
+        self.put_in_place()?;
         self.named = None;
         match durability {
             Durability::Power => self.place.flush("write"),
@@ -89,28 +89,31 @@ impl LargeFile {
         }
     }
 
-    fn put_in_place(&mut self) -> Result<(), Errno> {
+    fn put_in_place(&mut self) -> Result<(), StorageError> {
         let (dir, name) = (&self.place.dir, &self.place.name);
+        let fail = |e: Errno| StorageError::new("write", &self.place.path, e);
         if self.named.is_none() {
             if self.replace == Replace::Refuse {
-                return link(&self.file, dir, name);
+                return link(&self.file, dir, name).map_err(fail);
             }
-            // A link does not replace. Under a temporary name the file can be renamed.
-            let temp = take_temp(&self.place, Mode::from_raw_mode(0o600)).map_err(|_| Errno::BUSY)?.0;
-            rustix::fs::unlinkat(dir, &temp, AtFlags::empty())?;
-            link(&self.file, dir, &temp)?;
+            // A link does not replace. Under a temporary name the file can be renamed. Both are locked, so that no other
+            // writer takes the one or the other for a killed writer's.
+            rustix::fs::flock(&self.file, FlockOperation::NonBlockingLockExclusive).map_err(fail)?;
+            let (temp, _held) = take_temp(&self.place, Mode::from_raw_mode(0o600))?;
+            rustix::fs::unlinkat(dir, &temp, AtFlags::empty()).map_err(fail)?;
+            link(&self.file, dir, &temp).map_err(fail)?;
             self.named = Some(temp);
         }
-        let Some(temp) = &self.named else { return Err(Errno::NOENT) };
+        let Some(temp) = &self.named else { return Err(fail(Errno::NOENT)) };
         if self.replace == Replace::Allow {
-            return rustix::fs::renameat(dir, temp, dir, name);
+            return rustix::fs::renameat(dir, temp, dir, name).map_err(fail);
         }
         match rustix::fs::renameat_with(dir, temp, dir, name, RenameFlags::NOREPLACE) {
             Err(e) if is_unsupported(e) => {
-                rustix::fs::linkat(dir, temp, dir, name, AtFlags::empty())?;
-                rustix::fs::unlinkat(dir, temp, AtFlags::empty())
+                rustix::fs::linkat(dir, temp, dir, name, AtFlags::empty()).map_err(fail)?;
+                rustix::fs::unlinkat(dir, temp, AtFlags::empty()).map_err(fail)
             }
-            renamed => renamed,
+            renamed => renamed.map_err(fail),
         }
     }
 }

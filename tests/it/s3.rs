@@ -468,3 +468,21 @@ fn encryption_at_rest_is_asked_for_as_it_was_told() -> Check {
     refused(&["--sse", "s3", "--sse-key", "alias/a"], "--sse-key")?;
     refused(&["--sse", "dsse", "--sse-bucket-key"], "--sse-bucket-key")
 }
+
+/// A master that is not ours stays, however often it is tried.
+#[test]
+fn a_strangers_master_stays() -> Check {
+    let (world, bucket, input) = (World::new("s3-foreign"), bucket("foreign")?, sample());
+    let cases: [(&str, &[&str]); 3] = [("sealed", &[]), ("clear", &["--protection", "none"]), ("forced", &["--force"])];
+    for (name, flags) in cases {
+        let key = format!("{name}/master.m3u8");
+        check!(s3("PUT", &format!("/{bucket}/{key}"), b"#EXTM3U\n")?.status == 200, "not put");
+        let out = format!("s3://{bucket}/{name}");
+        for _ in 0..2 {
+            let run = run(&world, &moto().url(), &[&["package", &input, "--out", &out, "-q"][..], flags].concat());
+            check!(run.code == Some(2) && run.stderr.contains("master.m3u8"), "{name}: {:?} {}", run.code, run.stderr);
+            check!(object(&bucket, &key)?.body == b"#EXTM3U\n", "{name}: it was replaced");
+        }
+    }
+    Ok(())
+}

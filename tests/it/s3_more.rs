@@ -59,20 +59,23 @@ fn memory_is_bounded_and_little_is_fetched_twice() -> Check {
     let path = long(&world)?;
     let bytes = fs::read(&path).map_err(|e| e.to_string())?;
     check!(s3("PUT", &format!("/{bucket}/in.ts"), &bytes)?.status == 200, "the input was not put");
-    let proxy = Proxy::start(&moto().address, |_, _| Fault::None);
-    let (input, out) = (format!("s3://{bucket}/in.ts"), format!("s3://{bucket}/film"));
-    let plain = world.command(&["package", &input, "--out", &out, "--memory", "16", "-q"]);
-    let mut command = std::process::Command::new("prlimit");
-    // Threads' stacks and arenas are addresses too, of which little is used; data is what is held.
-    command.arg("--data=400000000").arg(plain.get_program()).args(plain.get_args()).current_dir(&world.folder);
-    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    command.env("KEYRUNG_HOME", world.folder.join("home")).envs(environment(&proxy.url)).stdin(Stdio::null());
-    Run::of(command.output().map_err(|e| e.to_string())?).expect(0)?;
-    let asked = proxy.asked();
-    let reads = asked.iter().filter(|asked| asked.method == "GET" && asked.path.contains("in.ts")).count() as u64;
-    let blocks = (bytes.len() as u64).div_ceil(2 << 20);
-    check!(reads >= blocks && reads <= blocks * 3 / 2 + 16, "{reads} reads of {blocks} blocks");
-    every_prefix_resolves(&asked, &bucket)
+    let input = format!("s3://{bucket}/in.ts");
+    for out in [format!("s3://{bucket}/film"), "film".to_owned()] {
+        let proxy = Proxy::start(&moto().address, |_, _| Fault::None);
+        let plain = world.command(&["package", &input, "--out", &out, "--memory", "16", "-q"]);
+        let mut command = std::process::Command::new("prlimit");
+        // Threads' stacks and arenas are addresses too, of which little is used; data is what is held.
+        command.arg("--data=400000000").arg(plain.get_program()).args(plain.get_args()).current_dir(&world.folder);
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command.env("KEYRUNG_HOME", world.folder.join("home")).envs(environment(&proxy.url)).stdin(Stdio::null());
+        Run::of(command.output().map_err(|e| e.to_string())?).expect(0)?;
+        let asked = proxy.asked();
+        let reads = asked.iter().filter(|asked| asked.method == "GET" && asked.path.contains("in.ts")).count() as u64;
+        let blocks = (bytes.len() as u64).div_ceil(2 << 20);
+        check!(reads >= blocks && reads <= blocks * 3 / 2 + 16, "{out}: {reads} reads of {blocks} blocks");
+        every_prefix_resolves(&asked, &bucket)?;
+    }
+    Ok(())
 }
 
 #[test]

@@ -23,7 +23,7 @@ use crate::storage::StorageError;
 
 use super::credentials::Chain;
 use super::encryption::Encryption;
-use super::error::{before, is_unclear, sort};
+use super::error::{before, is_broken_off, is_unclear, sort};
 use super::location::Location;
 
 /// The metadata under which an object of a package carries its checksum, and the run that made it.
@@ -195,7 +195,7 @@ impl Bucket {
         self.wait(self.head_async(key))
     }
 
-    /// Asks for an object, again where the answer broke off; `object_store` does so by itself only in the middle of a body.
+    /// Asks for an object, again where the answer broke off in a way that `object_store` does not try again by itself.
     pub(super) async fn get_async(
         &self,
         operation: &'static str,
@@ -208,7 +208,7 @@ impl Bucket {
             tries += 1;
             match self.store.get_opts(&path, options.clone()).await {
                 Ok(found) => return Ok(found),
-                Err(error) if is_unclear(&error) && tries < self.attempts => pause(tries).await,
+                Err(error) if is_broken_off(&error) && tries < self.attempts => pause(tries).await,
                 Err(error) => return Err(self.fail(operation, key, &error)),
             }
         }
@@ -367,7 +367,7 @@ impl Bucket {
                 tries += 1;
                 match self.store.list(key.as_ref()).try_collect().await {
                     Ok(found) => break found,
-                    Err(e) if is_unclear(&e) && tries < self.attempts => pause(tries).await,
+                    Err(e) if is_broken_off(&e) && tries < self.attempts => pause(tries).await,
                     Err(e) => return Err(self.fail("list", prefix, &e)),
                 }
             };
@@ -392,7 +392,7 @@ impl Bucket {
                 tries += 1;
                 match self.store.list_with_delimiter(key.as_ref()).await {
                     Ok(found) => break found,
-                    Err(e) if is_unclear(&e) && tries < self.attempts => pause(tries).await,
+                    Err(e) if is_broken_off(&e) && tries < self.attempts => pause(tries).await,
                     Err(e) => return Err(self.fail("list", prefix, &e)),
                 }
             };
@@ -415,7 +415,7 @@ impl Bucket {
     }
 }
 
-/// The bucket at a location, opened once for each way of encryption that is not the bucket's own.
+/// The bucket at a location, opened once for the process, for what needs no customer key.
 ///
 /// # Errors
 /// As [`Bucket::open`].

@@ -57,9 +57,15 @@ pub(super) fn before(operation: &'static str, path: &Path, error: &AwsError) -> 
     }
 }
 
-/// Whether a request was sent whose outcome is not known.
+/// Whether a put may have been done or not, in a way in which the client does not try it again by itself.
 pub(super) fn is_unclear(error: &Error) -> bool {
-    !matches!(http(error), None | Some(HttpErrorKind::Connect))
+    use HttpErrorKind::{Decode, Interrupted, Timeout, Unknown};
+    matches!(http(error), Some(Timeout | Interrupted | Unknown | Decode))
+}
+
+/// Whether an answer broke off in a way after which the client does not ask again by itself.
+pub(super) fn is_broken_off(error: &Error) -> bool {
+    matches!(http(error), Some(HttpErrorKind::Unknown | HttpErrorKind::Decode))
 }
 
 /// Whether the store asked for patience or broke down, to the end of all retries.

@@ -57,6 +57,12 @@ impl Blocks {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// How many blocks are held.
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.lock().slots.len()
+    }
 }
 
 impl State {
@@ -214,8 +220,17 @@ impl ObjectReader {
         }
     }
 
+    /// It will be read from the front once more.
+    pub fn rewind(&self) {
+        self.ahead.store(0, Ordering::Relaxed);
+    }
+
     /// Asks for the blocks behind `number` when nobody has yet come so far: whoever reads from front to back.
     fn fetch_ahead(self: &Arc<Self>, number: u64) -> Result<(), StorageError> {
+        // Whoever jumps, as to the end for a look at it, does not read from front to back.
+        if number > self.ahead.load(Ordering::Relaxed) {
+            return Ok(());
+        }
         let last = self.bytes.div_ceil(S3_BLOCK_BYTES);
         // Half of the memory at most is for what lies ahead.
         let share = self.blocks.lock().most as u64 / 2 / self.blocks.readers.load(Ordering::Relaxed).max(1);

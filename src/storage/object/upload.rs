@@ -4,7 +4,7 @@
 //! stored before it. Segments and media playlists are created and never overwritten; a package that replaces another lies in
 //! a group of its own (a generation) below DEST, so that the old one stays whole. The protocol is in `manual/formats.md`.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -85,8 +85,8 @@ pub struct Upload {
     generation: Option<String>,
     run: String,
     is_locked: AtomicBool,
-    /// Keys and lengths of what an earlier run of the same claim has stored.
-    there: HashMap<String, u64>,
+    /// Keys of the segments that an earlier run of the same claim has stored.
+    there: HashSet<String>,
     flights: Arc<Flights>,
     handle: Handle,
 }
@@ -185,7 +185,7 @@ impl Upload {
             generation: None,
             run: String::new(),
             is_locked: AtomicBool::new(false),
-            there: HashMap::new(),
+            there: HashSet::new(),
             flights: Arc::new(Flights {
                 slots: Semaphore::new(limits::S3_CONNECTIONS),
                 state: Mutex::default(),
@@ -214,20 +214,35 @@ impl Upload {
     ///
     /// # Errors
     /// [`StorageError::Foreign`] when someone else's playlist has the master's name; whatever the store reports.
-    pub fn begin(&mut self, run: &str, generation: Option<String>, first: FirstRun) -> Result<(), StorageError> {
+    pub fn begin(
+        &mut self,
+        run: &str,
+        generation: Option<String>,
+        renditions: &[String],
+        first: FirstRun,
+    ) -> Result<(), StorageError> {
         self.run = run.to_owned();
         self.generation = generation;
-        if first == FirstRun::Yes && self.old_record.is_none() && self.old_master.is_some() {
-            return Err(StorageError::Foreign { path: self.at.to_path(), what: MASTER.to_owned() });
-        }
         if first == FirstRun::No {
-            let prefix = match &self.generation {
-                Some(generation) => self.at.below(generation),
-                None => self.at.key().to_owned(),
-            };
-            self.there = self.bucket.list(&prefix)?.into_iter().map(|found| (found.key, found.bytes)).collect();
+            for rendition in renditions {
+                let found = self.bucket.list(&self.at.below(&self.folder(rendition)))?;
+                self.there.extend(found.into_iter().map(|found| found.key));
+            }
+        }
+        // Whoever has stored a master here had stored segments before it.
+        if self.there.is_empty() && self.has_foreign_master() {
+            return Err(self.foreign_master());
         }
         Ok(())
+    }
+
+    /// Whether there is a master without a record: of a run that was killed between the two, or a stranger's.
+    fn has_foreign_master(&self) -> bool {
+        self.old_record.is_none() && self.old_master.is_some()
+    }
+
+    fn foreign_master(&self) -> StorageError {
+        StorageError::Foreign { path: self.at.to_path(), what: MASTER.to_owned() }
     }
 
     /// The folder of a rendition below DEST.
@@ -284,7 +299,7 @@ impl Upload {
     }
 
     fn in_parts(&self, key: &str, whole: PutPayloadMut) -> Result<Body, StorageError> {
-        if self.there.contains_key(key) {
+        if self.there.contains(key) {
             return Ok(Body::There);
         }
         let path = self.bucket.key(key)?;
@@ -308,7 +323,7 @@ impl Upload {
         let flights = Arc::clone(&self.flights);
         flights.lock().count += 1;
         let (bucket, run, digest) = (self.bucket.clone(), self.run.clone(), digest.to_owned());
-        let there = self.there.contains_key(&file.key);
+        let there = self.there.contains(&file.key);
         self.handle.spawn(async move {
             let done = {
                 // The semaphore is never closed.
@@ -367,14 +382,20 @@ impl Upload {
     /// # Errors
     /// [`StorageError::Changed`] when another run has published here; whatever the store reports.
     pub fn playlist(&self, relative: &str, bytes: &[u8]) -> Result<(), StorageError> {
-        let old = if relative == MASTER { self.old_master.as_deref() } else { None };
+        // Without a record a master that is there is replaced by nobody: it is these very bytes, or a stranger's.
+        let old = if relative == MASTER && self.old_record.is_some() { self.old_master.as_deref() } else { None };
         if bytes.len() as u64 > PLAYLIST_BYTES {
             return Err(StorageError::TooLarge { path: self.at.child(relative).to_path(), limit: PLAYLIST_BYTES });
         }
         if relative == MASTER {
             self.lock()?;
         }
-        self.put(relative, Kind::Playlist, old, bytes)
+        match self.put(relative, Kind::Playlist, old, bytes) {
+            Err(StorageError::Changed { .. }) if relative == MASTER && self.has_foreign_master() => {
+                Err(self.foreign_master())
+            }
+            done => done,
+        }
     }
 
     /// Keeps other runs from storing a master or a record, and looks that none has since this one began: each of the two
@@ -464,12 +485,17 @@ impl Upload {
         }
     }
 
-    /// The commit record that is at DEST.
+    /// The commit record that is at DEST, encrypted in this way.
     ///
     /// # Errors
     /// Whatever the store reports; that there is none is no error.
-    pub fn record_at(at: &Location) -> Result<Option<Bytes>, StorageError> {
-        let read = super::client::bucket_of(at)?.read(&at.below(RECORD), MAX_COMMIT_RECORD_BYTES);
+    pub fn record_at(at: &Location, encryption: &Encryption) -> Result<Option<Bytes>, StorageError> {
+        let bucket = match encryption {
+            // Without the key it is refused.
+            Encryption::Customer(_) => Bucket::open(at.bucket(), encryption)?,
+            _ => super::client::bucket_of(at)?,
+        };
+        let read = bucket.read(&at.below(RECORD), MAX_COMMIT_RECORD_BYTES);
         Ok(if_there(read)?.map(|(bytes, _)| bytes))
     }
 }
