@@ -170,6 +170,10 @@ pub const VERIFY_FINDINGS: usize = 2_000;
 pub const VERIFY_TEXT: usize = 400;
 /// Playlists of one target: Apple's largest example ladders have under 50.
 pub const VERIFY_PLAYLISTS: usize = 256;
+/// Bytes of all playlists of one target, which are held for checksums and the search for keys.
+pub const VERIFY_PLAYLIST_BYTES: usize = 256 << 20;
+/// Segments of a run whose bit rate is measured: one and a half target durations of the shortest that are made.
+pub const VERIFY_RUN: usize = 512;
 /// Segments of one target: two weeks of six seconds in one rendition, or a film in fifty.
 pub const VERIFY_SEGMENTS: usize = 200_000;
 /// Key URIs of one target: one for each hour of a month's recording, or a key for each of many periods.

@@ -56,7 +56,8 @@ pub struct VerifyArgs {
     /// Write a page with the verdict, the findings and pictures of the ladder
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// Send this header to the target's server and to key servers (--key-origin); may be given several times
+    /// Send this header to the target's server, to the key servers that a local or S3 playlist names, and to --key-origin;
+    /// may be given several times
     #[arg(long, value_name = "NAME: VALUE", value_parser = header)]
     header: Vec<(String, String)>,
     /// Send this cookie likewise
@@ -136,7 +137,7 @@ pub fn run(args: &VerifyArgs, global: &Global) -> Result<Exit, CliError> {
     let cancel = signal::cancel_flag()?;
     let progress = Shown::new(global);
     let given = args.given_key()?;
-    let store = Store::open(args)?;
+    let store = Store::open(args, output)?;
     let lookup = |id: &KeyId| store.find(id);
     let remote = target.contains("://");
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
@@ -205,22 +206,29 @@ impl VerifyArgs {
 struct Store {
     store: Option<KeyStore>,
     access: Access,
+    output: Output,
 }
 
 impl Store {
-    fn open(args: &VerifyArgs) -> Result<Self, CliError> {
+    fn open(args: &VerifyArgs, output: Output) -> Result<Self, CliError> {
         let store = args.key_store.open()?;
         // A keyring that others can read is refused.
         if let Some(home) = home::resolve().ok().filter(|home| home.exists()) {
             durable::check_private(&home).map_err(KeyError::from)?;
         }
-        Ok(Self { store, access: args.open.access()? })
+        Ok(Self { store, access: args.open.access()?, output })
     }
 
     /// A key that cannot be opened is as good as none: the report says that it was not had.
     fn find(&self, id: &KeyId) -> Option<ContentKey> {
-        let sealed = self.store.as_ref()?.get(id).ok()?;
-        self.access.unseal(&sealed).ok()
+        match self.store.as_ref()?.get(id).and_then(|sealed| self.access.unseal(&sealed)) {
+            Ok(key) => Some(key),
+            Err(KeyError::NotFound { .. }) => None,
+            Err(error) => {
+                self.output.warning(&format!("key {id} of the key store was not had: {error}"));
+                None
+            }
+        }
     }
 }
 

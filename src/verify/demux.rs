@@ -181,7 +181,7 @@ impl Walker {
                 }
                 PsiEvent::Pmt { offset, pmt } => {
                     ts.pmt_at.get_or_insert(offset);
-                    ts.pmts.push(pmt);
+                    ts.pmt = Some(pmt);
                 }
                 PsiEvent::Fault { offset, pid, fault: kind } => fault(offset, Some(pid.value()), Fault::Section(kind)),
             });
@@ -202,7 +202,7 @@ impl Walker {
         for lane in &mut self.lanes {
             lane.unit_ends(fault);
         }
-        let last: Option<&Pmt> = self.ts.pmts.last();
+        let last: Option<&Pmt> = self.ts.pmt.as_ref();
         let listed = last.map(|pmt| pmt.streams.clone()).unwrap_or_default();
         self.ts.pcr = last
             .and_then(|pmt| self.lanes.iter().find(|lane| lane.pid == pmt.pcr_pid.value()))

@@ -1,5 +1,7 @@
 //! What a segment showed, for the checks that look at several of them.
 
+use std::collections::BTreeSet;
+
 use crate::es::{AudioInfo, RandomAccess, Sniffed, VideoInfo};
 use crate::ts::Pmt;
 
@@ -133,9 +135,9 @@ pub struct Ts {
     /// Programs of the PAT.
     pub programs: usize,
     /// PIDs that carry PMTs.
-    pub pmt_pids: Vec<u16>,
-    /// PMTs as they change.
-    pub pmts: Vec<Pmt>,
+    pub pmt_pids: BTreeSet<u16>,
+    /// The last PMT.
+    pub pmt: Option<Pmt>,
     /// Clock references on the program's PCR PID.
     pub pcr: u64,
     /// Every PID, in order.

@@ -199,12 +199,13 @@ impl<'a> Fetcher<'a> {
     }
 
     fn open_http(&self, url: &Url, range: Option<(u64, u64)>, purpose: Purpose) -> Result<Opened, FetchError> {
+        let named = url.origin().ascii_serialization();
         let mut url = url.clone();
         for redirects in 0..=limits::VERIFY_REDIRECTS {
             if self.timeouts.load(Ordering::Relaxed) >= limits::VERIFY_TIMEOUTS || Instant::now() > self.deadline {
                 return Err(FetchError::GivenUp);
             }
-            let answer = self.ask(&url, range, purpose)?;
+            let answer = self.ask(&url, &named, range, purpose)?;
             if matches!(answer.status, 301 | 302 | 303 | 307 | 308) {
                 let location =
                     answer.location.ok_or_else(|| FetchError::Missing("a redirect to nowhere".to_owned()))?;
@@ -227,21 +228,35 @@ impl<'a> Fetcher<'a> {
             }
             let (reader, length) = match range {
                 // A server may ignore ranges (RFC 9110 14.2).
-                Some((offset, length)) if answer.status == 200 => {
+                Some((offset, length)) => {
                     let mut body = answer.body;
-                    let skipped = io::copy(&mut (&mut body).take(offset), &mut io::sink());
-                    skipped.map_err(|error| self.broken(&error))?;
+                    if answer.status == 200 {
+                        let skipped = io::copy(&mut (&mut body).take(offset), &mut io::sink());
+                        skipped.map_err(|error| self.broken(&error))?;
+                    }
                     (Box::new(body.take(length)) as Box<dyn Read + Send>, None)
                 }
-                _ => (answer.body, answer.length),
+                None => (answer.body, answer.length),
             };
             return Ok(Opened { reader, length, content_type: answer.content_type, url, redirects });
         }
         Err(FetchError::Unsafe(format!("more than {} redirects", limits::VERIFY_REDIRECTS)))
     }
 
-    fn ask(&self, url: &Url, range: Option<(u64, u64)>, purpose: Purpose) -> Result<super::http::Answer, FetchError> {
-        let headers = self.headers(url, purpose);
+    /// Whether the run was stopped.
+    #[must_use]
+    pub fn stopped(&self) -> bool {
+        self.cancel.load(Ordering::Relaxed)
+    }
+
+    fn ask(
+        &self,
+        url: &Url,
+        named: &str,
+        range: Option<(u64, u64)>,
+        purpose: Purpose,
+    ) -> Result<super::http::Answer, FetchError> {
+        let headers = self.headers(url, named, purpose);
         let mut tries = 0;
         loop {
             tries += 1;
@@ -262,12 +277,14 @@ impl<'a> Fetcher<'a> {
     }
 
     /// The user's headers go to the target's own origin, and to key servers that the user named; a playlist from
-    /// elsewhere must not have them sent where it likes. The keys of a local playlist may be anywhere.
-    fn headers(&self, url: &Url, purpose: Purpose) -> &[(String, String)] {
+    /// elsewhere must not have them sent where it likes. The keys of a local playlist may be anywhere; `named` is the origin of the URL as it was
+    /// named, before redirects.
+    fn headers(&self, url: &Url, named: &str, purpose: Purpose) -> &[(String, String)] {
         let origin = url.origin().ascii_serialization();
         let own = match &self.origin {
             Some(own) => *own == origin,
-            None => purpose == Purpose::Key,
+            // A redirect may lead on to anybody.
+            None => purpose == Purpose::Key && origin == named,
         };
         if own || self.requests.trusted.contains(&origin) { &self.requests.headers } else { &[] }
     }

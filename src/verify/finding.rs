@@ -155,10 +155,12 @@ impl Findings {
         self.profile
     }
 
-    /// Adds a finding, unless the rule is not one of the profile's. Control characters in what was seen are escaped:
-    /// it may be a hostile text.
-    pub fn add(&mut self, rule: &'static Rule, place: Place, seen: impl fmt::Display) {
+    /// Adds a finding, unless the rule is not one of the profile's. Control characters in the place and in what
+    /// was seen are escaped: they may be a hostile text.
+    pub fn add(&mut self, rule: &'static Rule, mut place: Place, seen: impl fmt::Display) {
         let Some(severity) = rule.severity(self.profile) else { return };
+        // A record's paths and the names of files are the target's own text, too.
+        place.resource = plain(&place.resource);
         self.push(Finding { rule, severity, place, seen: plain(&seen.to_string()) });
     }
 
@@ -264,6 +266,9 @@ mod tests {
     fn hostile_text_stays_on_its_line() {
         assert_eq!(plain("a\n\u{1b}[2J\u{202e}b"), "a\\n\\u{1b}[2J\\u{202e}b");
         assert!(plain(&"x".repeat(100_000)).chars().count() <= limits::VERIFY_TEXT + 1);
+        let mut findings = Findings::new(Profile::Rfc);
+        findings.add(&rule::target::SAMPLED, Place::of("a\n\u{1b}[2J"), "");
+        assert_eq!(findings.sorted()[0].place.to_string(), "a\\n\\u{1b}[2J");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Renditions against each other, and against what the multivariant playlist says of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::facts::{Seen, Ts};
 use super::finding::{Findings, Place};
@@ -8,6 +8,7 @@ use super::model::{Master, Media, Variant};
 use super::rule::ladder as rule;
 use super::timeline::Measured;
 use crate::es::VideoRange;
+use crate::limits;
 
 /// A media playlist and what its segments showed.
 pub struct Rendition<'a> {
@@ -57,7 +58,7 @@ fn peak(sizes: &[(u64, f64)], target: f64) -> f64 {
     let mut peak: f64 = 0.0;
     for from in 0..sizes.len() {
         let (mut bytes, mut seconds) = (0.0, 0.0);
-        for size in sizes.iter().skip(from) {
+        for size in sizes.iter().skip(from).take(limits::VERIFY_RUN) {
             bytes += size.0 as f64;
             seconds += size.1;
             if seconds > most {
@@ -203,7 +204,8 @@ pub fn declared(resource: &str, master: &Master, all: &[Rendition<'_>], findings
             .filter(|(kind, _)| matches!(*kind, "AUDIO" | "VIDEO"))
             .map(|(kind, group)| {
                 let members = master.renditions.iter().filter(|r| r.kind == *kind && r.group == *group);
-                members.filter_map(|r| of(r.url.as_ref())).filter(|r| r.url != own.url).collect()
+                let members = members.filter_map(|r| of(r.url.as_ref())).filter(|r| r.url != own.url);
+                members.map(|r| (r.url, r)).collect::<BTreeMap<_, _>>().into_values().collect()
             })
             .collect();
         rates(variant, own, &grouped, findings, &place);

@@ -1,5 +1,6 @@
 //! Reads a playlist, whatever is wrong with it, and finds what RFC 8216 sections 4 and 7 say against it.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use url::Url;
@@ -11,6 +12,7 @@ use super::model::{Key, Method, Playlist};
 use super::rule::{key as key_rule, playlist as rule};
 use super::tags::{Often, Scope, tag};
 use super::{parse_master, parse_media};
+use crate::limits;
 
 /// What the readers of both kinds share.
 pub(super) struct Reader<'a, 'f> {
@@ -24,6 +26,8 @@ pub(super) struct Reader<'a, 'f> {
     version: Option<u64>,
     /// Line and TIME-OFFSET of EXT-X-START.
     pub(super) start: Option<(usize, f64)>,
+    /// Bytes that variables put into the lines so far.
+    put_in: usize,
 }
 
 /// Reads the playlist at `url`. `imports` are the variables of the multivariant playlist that names it.
@@ -39,8 +43,17 @@ pub fn parse(
     let text = lines::text(bytes, resource, findings);
     let lines = lines::lines(&text, resource, findings);
     let needed = (1, String::new());
-    let mut reader =
-        Reader { url, resource, findings, variables: Variables::new(), imports, needed, version: None, start: None };
+    let mut reader = Reader {
+        url,
+        resource,
+        findings,
+        variables: Variables::new(),
+        imports,
+        needed,
+        version: None,
+        start: None,
+        put_in: 0,
+    };
     reader.common(&lines);
     let is = |wanted: &[Scope]| {
         let scope = |line: &Line<'_>| match line.kind {
@@ -91,7 +104,20 @@ impl<'a> Reader<'a, '_> {
 
     pub(super) fn attributes<'t>(&mut self, line: usize, name: &str, value: Option<&'t str>) -> Attributes<'t> {
         let place = self.place(line);
-        attribute::read(name, value.unwrap_or_default(), &self.variables, &place, self.findings)
+        let list = attribute::read(name, value.unwrap_or_default(), &self.variables, &place, self.findings);
+        let text = |value: &attribute::Value<'_>| if let Cow::Owned(text) = &value.text { text.len() } else { 0 };
+        let bytes = list.iter().map(|(_, value)| text(value)).sum();
+        self.spend(line, bytes);
+        list
+    }
+
+    /// Variables put in so many bytes. Short lines that each become a long one would otherwise fill the memory.
+    fn spend(&mut self, line: usize, bytes: usize) {
+        self.put_in = self.put_in.saturating_add(bytes);
+        if self.put_in > limits::PLAYLIST_BYTES && !self.variables.is_empty() {
+            self.findings.add(&rule::SIZE, self.place(line), "variables make the playlist too long");
+            self.variables.clear();
+        }
     }
 
     /// Resolves a URI against the playlist's own.
@@ -113,7 +139,9 @@ impl<'a> Reader<'a, '_> {
     /// A URI line, with variables put in.
     pub(super) fn uri(&mut self, line: usize, uri: &str) -> String {
         let place = self.place(line);
-        attribute::substitute(uri, &self.variables, &place, self.findings).into_owned()
+        let text = attribute::substitute(uri, &self.variables, &place, self.findings).into_owned();
+        self.spend(line, text.len().saturating_sub(uri.len()));
+        text
     }
 
     /// What both kinds have.
@@ -210,7 +238,7 @@ impl<'a> Reader<'a, '_> {
         let method = match list.get("METHOD") {
             Some("NONE") => {
                 if list.iter().any(|(name, _)| name != "METHOD") {
-                    self.findings.add(&key_rule::NONE_ATTRIBUTES, place, value.unwrap_or_default());
+                    self.findings.add(&key_rule::NONE_ATTRIBUTES, place, "");
                 }
                 return None;
             }
@@ -247,7 +275,7 @@ impl<'a> Reader<'a, '_> {
         });
         let format = list.get("KEYFORMAT").unwrap_or("identity").to_owned();
         if iv.is_none() && method == Method::Aes128 && format == "identity" && !list.has("IV") {
-            self.findings.add(&key_rule::IV_IMPLICIT, place.clone(), value.unwrap_or_default());
+            self.findings.add(&key_rule::IV_IMPLICIT, place.clone(), "");
         }
         let url = if uri.is_empty() { None } else { self.resolve(line, &uri) };
         Some(Key { line, method, uri, url, iv, format })
@@ -266,6 +294,39 @@ mod tests {
         let url = Url::parse("https://example.org/film/index.m3u8").unwrap();
         let playlist = parse(text, &url, "x", &Variables::new(), &mut findings);
         (playlist, findings.sorted().iter().map(|finding| finding.rule.id).collect())
+    }
+
+    #[test]
+    fn variables_do_not_fill_the_memory() {
+        let define = format!("#EXTM3U\n#EXT-X-VERSION:8\n#EXT-X-DEFINE:NAME=\"x\",VALUE=\"{}\"\n", "a".repeat(60_000));
+        let list = format!("{define}#EXT-X-TARGETDURATION:4\n{}", "#EXTINF:4,\n{$x}\n".repeat(100_000));
+        let (Some(Playlist::Media(media)), rules) = read(list.as_bytes()) else { panic!("no media playlist") };
+        let held: usize = media.segments.iter().map(|segment| segment.uri.len()).sum();
+        assert!(held < 2 * limits::PLAYLIST_BYTES, "{held} bytes");
+        assert!(rules.contains(&"playlist-size"), "{rules:?}");
+    }
+
+    #[test]
+    fn other_methods_bring_their_ivs_themselves() {
+        let list = |method: &str| {
+            format!(
+                "#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-TARGETDURATION:4\n#EXT-X-KEY:METHOD={method},URI=\"k\"\n\
+                 #EXT-X-MAP:URI=\"init.mp4\"\n#EXTINF:4,\n0.mp4\n#EXT-X-ENDLIST\n"
+            )
+        };
+        assert!(read(list("AES-128").as_bytes()).1.contains(&"map-iv"));
+        assert!(!read(list("SAMPLE-AES").as_bytes()).1.contains(&"map-iv"));
+    }
+
+    #[test]
+    fn a_key_in_a_playlist_is_not_told() {
+        let list = "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:4\n\
+                    #EXT-X-KEY:METHOD=AES-128,URI=\"data:;base64,c2VjcmV0LWtleS1vZi0xNg==\"\n#EXTINF:4,\n0.ts\n#EXT-X-ENDLIST\n";
+        let mut findings = Findings::new(Profile::Apple);
+        let url = Url::parse("https://example.org/film/index.m3u8").unwrap();
+        parse(list.as_bytes(), &url, "x", &Variables::new(), &mut findings);
+        assert!(findings.sorted().iter().any(|finding| finding.rule.id == "iv-implicit"));
+        assert!(findings.sorted().iter().all(|finding| !finding.seen.contains("c2VjcmV0")), "{findings:?}");
     }
 
     #[test]

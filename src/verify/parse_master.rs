@@ -67,7 +67,7 @@ pub(super) fn read(reader: &mut Reader<'_, '_>, lines: &[Line<'_>]) -> Master {
                     "EXT-X-SESSION-KEY" => {
                         let text = |name: &str| list.get(name).unwrap_or_default().to_owned();
                         if matches!(list.get("METHOD"), None | Some("NONE")) {
-                            reader.findings.add(&rule::SESSION_KEY_METHOD, place.clone(), value.unwrap_or_default());
+                            reader.findings.add(&rule::SESSION_KEY_METHOD, place.clone(), "");
                         }
                         if list.has("KEYFORMAT") || list.has("KEYFORMATVERSIONS") {
                             reader.needs(5, "KEYFORMAT");
@@ -77,7 +77,7 @@ pub(super) fn read(reader: &mut Reader<'_, '_>, lines: &[Line<'_>]) -> Master {
                         }
                         let identity = ["METHOD", "URI", "IV", "KEYFORMAT", "KEYFORMATVERSIONS"].map(text);
                         if !seen_keys.insert(identity) {
-                            reader.findings.add(&rule::SESSION_KEY_TWICE, place, value.unwrap_or_default());
+                            reader.findings.add(&rule::SESSION_KEY_TWICE, place, "");
                         }
                         let format = list.get("KEYFORMAT").unwrap_or("identity").to_owned();
                         let url = reader.resolve(line.number, &text("URI"));

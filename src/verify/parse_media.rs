@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::attribute;
 use super::finding::Place;
 use super::lines::{Kind, Line};
-use super::model::{Key, Map, Media, Segment};
+use super::model::{Key, Map, Media, Method, Segment};
 use super::parse::Reader;
 use super::rule::{key as key_rule, media as rule, playlist as playlist_rule, target as target_rule};
 use crate::limits;
@@ -221,7 +221,8 @@ impl State {
             return reader.findings.add(&rule::MAP_SYNTAX, place, value.unwrap_or_default());
         };
         let key = self.identity();
-        if let Some(key) = key.as_ref().filter(|key| key.iv.is_none()) {
+        // Only AES-128 asks for it (MAP-002); other methods may bring their IVs elsewhere.
+        if let Some(key) = key.as_ref().filter(|key| key.method == Method::Aes128 && key.iv.is_none()) {
             reader.findings.add(&rule::MAP_IV, place, format!("EXT-X-KEY on line {} has no IV", key.line));
         }
         self.map = reader.resolve(line, &uri).map(|url| Arc::new(Map { line, url, range, key }));

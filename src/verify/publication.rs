@@ -6,12 +6,12 @@ use std::sync::Arc;
 use url::Url;
 
 use super::facts::Seen;
-use super::fetch::Purpose;
+use super::fetch::{FetchError, Purpose};
 use super::finding::Place;
 use super::keys::Keys;
 use super::model::Media;
 use super::record::{self, Record};
-use super::rule::{key as key_rule, record as record_rule};
+use super::rule::{key as key_rule, record as record_rule, target as target_rule};
 use super::run::Run;
 use crate::crypto::key::ContentKey;
 use crate::limits;
@@ -62,7 +62,16 @@ impl Run<'_> {
                         Record::check_file(path, file, length, None, &mut self.findings);
                     }
                 }
-                Err(error) => self.findings.add(&record_rule::FILE_MISSING, Place::of(path), error),
+                // The run ends as interrupted.
+                Err(FetchError::Stopped) => return,
+                Err(error) => {
+                    let rule = match error {
+                        FetchError::Unsafe(_) => &target_rule::UNSAFE,
+                        FetchError::Slow | FetchError::GivenUp => &target_rule::TOO_SLOW,
+                        _ => &record_rule::FILE_MISSING,
+                    };
+                    self.findings.add(rule, Place::of(path), error);
+                }
             }
         }
         if let Some(root) = self.fetcher.root() {
@@ -107,6 +116,9 @@ impl Run<'_> {
             .collect();
         if let Some(root) = self.fetcher.root() {
             for path in record::walk(root) {
+                if self.fetcher.stopped() {
+                    return;
+                }
                 if segments.contains(&path) || texts.contains_key(&path) {
                     continue;
                 }

@@ -225,7 +225,7 @@ fn compact(bytes: &[u8]) -> Vec<u8> {
 pub fn walk(root: &Path) -> BTreeSet<String> {
     let mut out = BTreeSet::new();
     let mut folders = vec![root.to_path_buf()];
-    while let Some(folder) = folders.pop() {
+    while let Some(folder) = folders.pop().filter(|_| out.len() < limits::VERIFY_FILES) {
         for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
             let path = entry.path();
             match entry.file_type() {

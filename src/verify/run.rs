@@ -67,6 +67,8 @@ pub trait Watch: Sync {
 /// A media playlist that was read.
 pub(super) struct Loaded {
     pub(super) resource: String,
+    /// As it was named; `url` is where it was found after redirects.
+    pub(super) named: Url,
     pub(super) url: Url,
     pub(super) media: Media,
     pub(super) independent: bool,
@@ -110,6 +112,9 @@ pub fn verify(target: &str, options: Options<'_>, watch: &dyn Watch) -> Result<R
         run.check_record(record, record_key.as_deref(), &files, &seen, &below, options.sample.is_some());
     }
     run.leaks(&keys, record_key.as_deref(), &below);
+    if fetcher.stopped() {
+        return Err(VerifyError::Interrupted);
+    }
     let all = seen.iter().map(Vec::len).sum();
     if options.sample.is_some() && count.segments < all {
         run.findings.add(&rule::SAMPLED, Place::of(&target.name), format!("{} of {all} segments", count.segments));
@@ -158,6 +163,17 @@ impl<'a> Run<'a> {
         below(&self.target.base, url)
     }
 
+    /// Whether there is room for one more playlist; told when there is none.
+    fn has_room(&mut self, place: &Place) -> bool {
+        let bytes: usize = self.found.texts.values().map(Vec::len).sum();
+        let segments: usize = self.found.media.iter().map(|loaded| loaded.media.segments.len()).sum();
+        let room = bytes < limits::VERIFY_PLAYLIST_BYTES && segments < limits::VERIFY_SEGMENTS;
+        if !room {
+            self.findings.add(&rule::TOO_MANY, place.clone(), "the playlists before this one are all that is held");
+        }
+        room
+    }
+
     /// Reads the playlists.
     fn load(&mut self) -> Result<(), VerifyError> {
         if self.target.lone_segment {
@@ -181,6 +197,7 @@ impl<'a> Run<'a> {
             });
             self.found.media.push(Loaded {
                 resource,
+                named: url.clone(),
                 url,
                 media,
                 independent: false,
@@ -191,6 +208,9 @@ impl<'a> Run<'a> {
         }
         for start in self.target.starts.clone() {
             let name = self.name(&start);
+            if !self.has_room(&Place::of(&name)) {
+                break;
+            }
             let (bytes, opened) = self
                 .fetcher
                 .read(&start, &start, limits::PLAYLIST_BYTES as u64 + 1, Purpose::Media)
@@ -208,7 +228,7 @@ impl<'a> Run<'a> {
             match parse::parse(&bytes, &url, &name, &BTreeMap::new(), &mut self.findings) {
                 Some(Playlist::Media(media)) => {
                     self.maps(&name, &url, &media)?;
-                    self.add(name, url, *media, false, Kind::Variant);
+                    self.add(name, start.clone(), url, *media, false, Kind::Variant);
                 }
                 Some(Playlist::Master(master)) => self.load_master(name, url, *master)?,
                 None if !lines::is_playlist(&bytes) && self.target.starts.len() == 1 && !bytes.starts_with(b"#") => {
@@ -220,14 +240,14 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn add(&mut self, resource: String, url: Url, media: Media, master_independent: bool, kind: Kind) {
+    fn add(&mut self, resource: String, named: Url, url: Url, media: Media, master_independent: bool, kind: Kind) {
         if master_independent && media.independent {
             self.findings.add(&playlist_rule::INDEPENDENT_TWICE, Place::of(&resource), "");
         }
         let independent = media.independent || master_independent;
         let compared = kind == Kind::Variant && !media.iframes;
         let subtitles = kind == Kind::Subtitles;
-        self.found.media.push(Loaded { resource, url, media, independent, compared, subtitles });
+        self.found.media.push(Loaded { resource, named, url, media, independent, compared, subtitles });
     }
 
     fn load_master(&mut self, resource: String, url: Url, master: Master) -> Result<(), VerifyError> {
@@ -265,6 +285,9 @@ impl<'a> Run<'a> {
         master: &Master,
         place: Place,
     ) -> Result<(), VerifyError> {
+        if !self.has_room(&place) {
+            return Ok(());
+        }
         let name = self.name(url);
         let (bytes, opened) = match self.fetcher.read(from, url, limits::PLAYLIST_BYTES as u64 + 1, Purpose::Media) {
             Ok(read) => read,
@@ -281,7 +304,7 @@ impl<'a> Run<'a> {
             }
         };
         self.name_is_right(url, opened.content_type.as_deref(), &name);
-        let url = opened.url;
+        let (named, url) = (url.clone(), opened.url);
         self.found.texts.insert(url.to_string(), bytes.clone());
         match parse::parse(&bytes, &url, &name, &master.variables, &mut self.findings) {
             Some(Playlist::Master(_)) => self.findings.add(&rule::NESTED, place, name),
@@ -290,7 +313,7 @@ impl<'a> Run<'a> {
                     self.findings.add(&master_rule::IFRAME_TARGET, place, &name);
                 }
                 self.maps(&name, &url, &media)?;
-                self.add(name, url, *media, master.independent, kind);
+                self.add(name, named, url, *media, master.independent, kind);
             }
             None => {}
         }
@@ -377,7 +400,7 @@ impl<'a> Run<'a> {
                     || Place::of(&loaded.resource).line(segment.key.as_ref().map_or(segment.line, |key| key.line));
                 let wanted =
                     segment.key.as_ref().filter(|key| key.method == Method::Aes128 && key.format == "identity");
-                let Some((key, url)) = wanted.and_then(|key| Some((key, key.url.as_ref()?))) else {
+                let Some(url) = wanted.and_then(|key| key.url.as_ref()) else {
                     row.push(None);
                     continue;
                 };
@@ -388,7 +411,7 @@ impl<'a> Run<'a> {
                 let identity =
                     segment.url.as_ref().map(ToString::to_string).unwrap_or_default() + &format!("{:?}", segment.range);
                 let here = (loaded.resource.clone(), segment.number, identity);
-                let first = used.entry((key.uri.clone(), segment.iv())).or_insert_with(|| here.clone());
+                let first = used.entry((url.to_string(), segment.iv())).or_insert_with(|| here.clone());
                 // The same file in two playlists is one message.
                 if first.2 != here.2 {
                     let seen = format!("the IV of segment {} of {}", first.1, first.0);
@@ -412,7 +435,7 @@ impl<'a> Run<'a> {
             if loaded.compared {
                 all.push(Rendition {
                     resource: &loaded.resource,
-                    url: loaded.url.as_str(),
+                    url: loaded.named.as_str(),
                     playlist: &loaded.media,
                     seen,
                     measured,
@@ -432,10 +455,10 @@ impl<'a> Run<'a> {
         let master = self.found.master.as_ref().map(|(_, _, master)| master);
         let one = |((loaded, seen), measured): ((&Loaded, &Vec<Option<Seen>>), &Vec<Measured>)| {
             let variant = master
-                .and_then(|master| master.variants.iter().find(|variant| variant.url.as_ref() == Some(&loaded.url)));
+                .and_then(|master| master.variants.iter().find(|variant| variant.url.as_ref() == Some(&loaded.named)));
             let rendition = Rendition {
                 resource: &loaded.resource,
-                url: loaded.url.as_str(),
+                url: loaded.named.as_str(),
                 playlist: &loaded.media,
                 seen,
                 measured,

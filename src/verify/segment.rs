@@ -183,7 +183,14 @@ impl<'a> Reading<'a> {
     fn chunk(&mut self, chunk: &mut [u8], last: bool, findings: &mut Findings, place: &impl Fn() -> Place) {
         let first = self.format.is_none();
         // A clear segment under a key is told before it is made noise of.
-        if first && self.job.segment.key.is_some() && format(chunk, Whole::new(last)) == Format::Ts {
+        // SAMPLE-AES encrypts inside the container, which stays clear.
+        let container = self
+            .job
+            .segment
+            .key
+            .as_ref()
+            .is_some_and(|key| !matches!(&key.method, Method::Other(method) if method.starts_with("SAMPLE")));
+        if first && container && format(chunk, Whole::new(last)) == Format::Ts {
             findings.add(&key_rule::PLAINTEXT, place(), "the stored bytes are a transport stream");
             self.decrypt = None;
             self.locked = false;
@@ -264,6 +271,12 @@ impl<'a> Reading<'a> {
         if self.stored == 0 {
             findings.add(&rule::EMPTY, place(), "");
             return seen;
+        }
+        // A server gives what there is of a range that goes beyond the end.
+        if let Some((_, length)) = self.job.segment.range
+            && self.stored < length.min(limits::VERIFY_SEGMENT_BYTES)
+        {
+            findings.add(&rule::RANGE, place(), format!("{} of {length} bytes came", self.stored));
         }
         self.bitrate(findings, place);
         if self.locked {
@@ -367,6 +380,9 @@ fn contains(bytes: &[u8], what: &[u8]) -> bool {
     memchr::memmem::find(bytes, what).is_some()
 }
 
+/// Boxes that a fragmented MP4 segment begins with.
+const MP4: [&[u8; 4]; 8] = [b"ftyp", b"styp", b"moof", b"sidx", b"emsg", b"prft", b"free", b"skip"];
+
 /// What the first bytes of a segment are: three sync bytes in a row, or as many as there is room for.
 fn format(bytes: &[u8], whole: Whole) -> Format {
     let sync = |n: usize| bytes.get(n * PACKET_LEN).map(|byte| *byte == SYNC_BYTE);
@@ -377,8 +393,7 @@ fn format(bytes: &[u8], whole: Whole) -> Format {
     match (sync(0), bytes) {
         // Damage of one packet does not make it something else.
         (Some(true), _) if alone || (agreeing > 0 && agreeing + 1 >= possible) => Format::Ts,
-        (_, [_, _, _, _, b'f', b't', b'y', b'p', ..] | [_, _, _, _, b's', b't', b'y', b'p', ..]) => Format::Mp4,
-        (_, [_, _, _, _, b'm', b'o', b'o', b'f', ..] | [_, _, _, _, b's', b'i', b'd', b'x', ..]) => Format::Mp4,
+        (_, [_, _, _, _, kind @ ..]) if MP4.iter().any(|name| kind.starts_with(*name)) => Format::Mp4,
         (_, [b'W', b'E', b'B', b'V', b'T', b'T', ..] | [0xef, 0xbb, 0xbf, b'W', b'E', b'B', b'V', b'T', b'T', ..]) => {
             Format::WebVtt
         }
@@ -407,7 +422,7 @@ fn transport(job: &Job<'_>, ts: &Ts, findings: &mut Findings, place: &impl Fn() 
     if ts.programs > 1 {
         findings.add(&rule::PROGRAMS, place(), format!("{} programs", ts.programs));
     }
-    let Some(pmt) = ts.pmts.last() else { return };
+    let Some(pmt) = ts.pmt.as_ref() else { return };
     if ts.pcr == 0 && pmt.pcr_pid != crate::ts::Pid::NULL {
         findings.add(&rule::PCR_MISSING, place().pid(pmt.pcr_pid.value()), "");
     }

@@ -109,7 +109,9 @@ pub fn check(resource: &str, playlist: &Media, seen: &[Option<Seen>], measured: 
             pair(segment, before, now, findings, &place);
         }
     }
-    drift(resource, playlist, measured, findings);
+    if playlist.version >= 3 || playlist.segments.iter().any(|segment| segment.duration.fract() != 0.0) {
+        drift(resource, playlist, measured, findings);
+    }
 }
 
 fn alone(
@@ -123,11 +125,19 @@ fn alone(
     if let Some(duration) = times.duration {
         let off = (segment.duration - duration).abs();
         // How long the last picture or frame before an end lasts is not written anywhere.
-        let most = if times.last { 0.5 } else { 0.1 };
+        // Before version 3 EXTINF is whole seconds (R4.3.2.1).
+        let whole = playlist.version < 3 && segment.duration.fract() == 0.0;
+        let most = if whole {
+            1.0
+        } else if times.last {
+            0.5
+        } else {
+            0.1
+        };
         let seen = format!("EXTINF {}, measured {duration:.6}", segment.duration);
         if off > (2.0 * times.frame).max(most) {
             findings.add(&rule::EXTINF, place(), seen);
-        } else if off > times.frame * 1.01 + 0.001 {
+        } else if !whole && off > times.frame * 1.01 + 0.001 {
             findings.add(&rule::EXTINF_FRAME, place(), seen);
         }
         if let Some(target) = playlist.target
@@ -210,7 +220,7 @@ fn counters(before: &Ts, now: &Ts) -> Option<(u16, String)> {
 /// What changes that needs a discontinuity.
 fn changes(before: &Ts, now: &Ts) -> Option<(&'static super::rule::Rule, String)> {
     let listed = |ts: &Ts| {
-        ts.pmts.last().map(|pmt| pmt.streams.iter().map(|s| (s.pid.value(), s.stream_type.0)).collect::<Vec<_>>())
+        ts.pmt.as_ref().map(|pmt| pmt.streams.iter().map(|s| (s.pid.value(), s.stream_type.0)).collect::<Vec<_>>())
     };
     if let (Some(a), Some(b)) = (listed(before), listed(now))
         && a != b

@@ -264,6 +264,51 @@ fn credentials_stay_with_their_origin() -> Check {
     Ok(())
 }
 
+/// The key server of a local playlist sees what it is shown, and nobody that it leads on to.
+#[test]
+fn a_key_server_does_not_pass_credentials_on() -> Check {
+    let (evil, seen) = serve(|_, stream| reply(stream, "200 OK", "", &[7; 16]));
+    let there = format!("Location: {evil}/k\r\n");
+    let (keys, asked) = serve(move |_, stream| reply(stream, "302 Found", &there, b""));
+    let (media, shown) = serve(|_, stream| reply(stream, "404 Not Found", "", b""));
+    let world = World::new("verify-passed-on");
+    let list = format!(
+        "{MEDIA}#EXT-X-KEY:METHOD=AES-128,URI=\"{keys}/k\",IV=0x{:032}\n#EXTINF:4,\n{media}/0.ts\n#EXT-X-ENDLIST\n",
+        1
+    );
+    std::fs::write(world.folder.join("a.m3u8"), list).map_err(|error| error.to_string())?;
+    let options = ["--allow-private", "--timeout", "3", "--header", "X-Token: t"];
+    world.run(&[&["--json", "verify", "a.m3u8"], &options[..]].concat());
+    let tokens = |log: &Mutex<Vec<String>>| {
+        let log = log.lock().expect("no panic");
+        (log.len(), log.iter().filter(|head| head.to_lowercase().contains("x-token")).count())
+    };
+    check!(tokens(&asked) == (1, 1), "the key server: {:?}", tokens(&asked));
+    check!(tokens(&seen) == (1, 0), "whom it leads on to: {:?}", tokens(&seen));
+    check!(tokens(&shown).0 > 0 && tokens(&shown).1 == 0, "the segments' server: {:?}", tokens(&shown));
+    Ok(())
+}
+
+/// Playlists are often led on to where a session lies: what the master says of them holds all the same.
+#[test]
+fn a_playlist_that_is_led_on_is_compared_with_the_master() -> Check {
+    let mutant = Mutant::of(Base::Clear);
+    mutant.master("BANDWIDTH=", "BANDWIDTH=1,X-WAS=");
+    let folder = mutant.folder.clone();
+    let (base, _) = serve(move |asked, stream| match asked.path.as_str() {
+        "/360p/index.m3u8" => reply(stream, "302 Found", "Location: /360p/index.m3u8?session=1\r\n", b""),
+        path => {
+            let path = path.trim_start_matches('/').split('?').next().unwrap_or_default();
+            match std::fs::read(folder.join(path)) {
+                Ok(bytes) => reply(stream, "200 OK", "", &bytes),
+                Err(_) => reply(stream, "404 Not Found", "", b""),
+            }
+        }
+    });
+    let (_, report) = verify(&format!("{base}/master.m3u8"), &["--allow-private"])?;
+    found(&report, "bandwidth-low")
+}
+
 /// A playlist that is larger than any that is read, and a key that is.
 #[test]
 fn what_is_too_large_is_left_out() -> Check {
