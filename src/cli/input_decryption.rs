@@ -98,7 +98,7 @@ impl InputDecryptionArg {
 /// # Errors
 /// When they are neither; when a key is refused.
 pub fn apply(
-    args: &[InputDecryptionArg],
+    args: &[String],
     specs: &mut [InputSpec],
     provider: impl Fn(Option<&str>) -> Result<Box<dyn KeyProvider>, CliError>,
     output: Output,
@@ -108,6 +108,9 @@ pub fn apply(
         return Err(CliError::usage(message)
             .hint("once for all inputs, or once for each, in their order; none is for a clear one"));
     }
+    let read =
+        |text: &String| text.parse().map_err(|why: String| CliError::usage(format!("--input-decryption: {why}")));
+    let args = args.iter().map(read).collect::<Result<Vec<InputDecryptionArg>, _>>()?;
     let how = args.iter().map(|arg| open(arg, &provider, output)).collect::<Result<Vec<_>, _>>()?;
     for (number, spec) in specs.iter_mut().enumerate() {
         spec.decryption = how.get(if how.len() == 1 { 0 } else { number }).cloned().flatten();

@@ -85,6 +85,19 @@ impl Output {
         put_or_exit(bytes);
     }
 
+    /// A result whose loss would cost more than itself: text, or `value` with `--json`. That nobody reads it is a
+    /// failure here too.
+    ///
+    /// # Errors
+    /// When standard output does not take it.
+    pub fn deliver(self, text: &[u8], value: &impl Serialize) -> Result<(), CliError> {
+        let written = match self.format {
+            Format::Text => put(text),
+            Format::Json => put(&document(value)),
+        };
+        written.map_err(|error| CliError::new(Exit::Storage, format!("cannot write to standard output: {error}")))
+    }
+
     /// A note on standard error.
     pub fn note(self, text: &str) {
         if self.volume != Volume::Quiet {
@@ -120,6 +133,8 @@ impl Output {
             Color::Never => false,
             Color::Auto => io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
         };
+        // Messages are one line each; what they quote from stored documents must not move the cursor.
+        let text = super::key_access::shown(text);
         let line =
             if colored { format!("\x1b[1;{code}m{label}:\x1b[0m {text}\n") } else { format!("{label}: {text}\n") };
         // Nothing can be done when even standard error is gone.

@@ -29,7 +29,7 @@ use super::args::Global;
 use super::bucket_args::BucketArgs;
 use super::error::CliError;
 use super::file::sealed::{self, WrappedKeyArgs};
-use super::input_decryption::{self, InputDecryptionArg};
+use super::input_decryption;
 use super::key_access::{ContextArgs, KeyStoreArgs, ProviderArgs};
 use super::output::Output;
 use super::package_job::{self, JobArgs};
@@ -55,8 +55,9 @@ pub struct PackageArgs {
     inputs: Vec<String>,
     /// Inputs are encrypted as whole files: @FILE with their DecryptionSettings or Encryption, or
     /// mode=cbc|ctr|gcm,iv=IV,wrapped-key=BASE64[,region=REGION]; once for all inputs, or for each (none: a clear one)
+    // Not parsed by clap, whose message would hold the value.
     #[arg(long, value_name = "HOW")]
-    input_decryption: Vec<InputDecryptionArg>,
+    input_decryption: Vec<String>,
     /// Folder to make, or s3://BUCKET/PREFIX
     #[arg(long, default_value = "out", value_name = "DEST", help_heading = "Output", value_parser = destination)]
     out: Destination,
@@ -373,9 +374,12 @@ fn check_wrapped_key(
     output: Output,
 ) -> Result<(), CliError> {
     match (&protection.key, md5) {
+        (_, None) => Ok(()),
         (KeyChoice::Provided(wrapped), Some(md5)) if wrapped.md5() != *md5 => {
             sealed::open(provider, wrapped, Some(md5), &protection.context, output).map(|_| ())
         }
-        _ => Ok(()),
+        (KeyChoice::Provided(_), Some(_)) => Ok(()),
+        // clap's `requires` does not hold where what is required conflicts with what was given.
+        (_, Some(_)) => Err(CliError::usage("--wrapped-key-md5 is the checksum of a sealed key, and none was given")),
     }
 }

@@ -1,6 +1,6 @@
 //! `keyrung package --job`: a job of Elastic Transcoder says how the package is protected, and gets the key back.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::Value;
@@ -51,6 +51,10 @@ impl JobArgs {
                 _ => refused,
             }
         })?;
+        let folder = self.job_out.as_deref().and_then(Path::parent);
+        if let Some(folder) = folder.filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir()) {
+            return Err(CliError::usage(format!("--job-out: there is no folder {}", folder.display())));
+        }
         if let Some(out) = &self.job_out
             && self.job_out != self.job
             && out.symlink_metadata().is_ok()

@@ -345,3 +345,45 @@ fn memory_does_not_grow_with_the_file() {
 fn path(world: &World, name: &str) -> String {
     Path::new(&world.folder).join(name).display().to_string()
 }
+
+/// Whoever loses the document has lost the file.
+#[test]
+fn nothing_is_encrypted_when_its_document_is_lost() {
+    let world = World::new("file-lost");
+    fs::write(world.folder.join("in"), "text").expect("a file");
+    for more in [&[][..], &["--json"]] {
+        let full = File::options().write(true).open("/dev/full").expect("it is there");
+        let mut command = world.command(&[more, &["file", "encrypt", "in", "in", "--force"]].concat());
+        let run = command.stdin(Stdio::null()).stdout(full).output();
+        Run::of(started(run, "keyrung")).expect(5).expect("a failure");
+        assert_eq!(fs::read_to_string(world.folder.join("in")).expect("the file"), "text");
+    }
+}
+
+/// What another program has read of standard input is not asked for again.
+#[test]
+fn standard_input_is_read_from_where_it_stands() {
+    let world = World::new("file-offset");
+    fs::write(world.folder.join("in"), "0123456789abcdef").expect("a file");
+    let mut from = File::open(world.folder.join("in")).expect("the file");
+    std::io::Seek::seek(&mut from, std::io::SeekFrom::Start(4)).expect("a place");
+    let mut command = world.command(&["file", "encrypt", "-", "out", "--save-document", "d.json"]);
+    Run::of(started(command.stdin(from).output(), "keyrung")).expect(0).expect("a file");
+    world.run(&["file", "decrypt", "out", "plain", "--document", "d.json"]).expect(0).expect("a file");
+    assert_eq!(fs::read_to_string(world.folder.join("plain")).expect("the file"), "456789abcdef");
+}
+
+/// A signal does not wait for a pipe that is silent.
+#[test]
+fn a_silent_pipe_does_not_keep_it() {
+    let world = World::new("file-silent");
+    let mut command = world.command(&["file", "encrypt", "-", "out", "--save-document", "d.json"]);
+    let mut child = command.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().expect("keyrung");
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    tool("kill", &["-TERM", &child.id().to_string()]);
+    let begun = std::time::Instant::now();
+    let ended = child.wait().expect("its end");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(10));
+    assert_eq!(ended.code(), Some(143));
+    assert!(!world.folder.join("out").exists());
+}

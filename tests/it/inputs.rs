@@ -105,6 +105,12 @@ fn encrypted_inputs_are_refused_when_they_are_not_right() {
     let twice = ["--input-decryption", "none", "--input-decryption", "none"];
     refuse(&world, &[&["package", "clear.ts", "--out", "out"], &twice[..]].concat(), 2).expect("a refusal");
     assert!(!world.folder.join("out").exists());
+    let plain = "5ec4e75ec4e75ec4e75ec4e75ec4e75e";
+    for how in [format!("mode=ctr,iv={plain},key={plain}"), format!("mode=ctr,iv=00,wrapped-key={plain}")] {
+        let run = refuse(&world, &["package", "ctr.enc", "--out", "out", "--input-decryption", &how], 2);
+        let run = run.expect("a refusal");
+        assert!(!run.stderr.contains(plain), "{}", run.stderr);
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `keyrung file decrypt`.
 
-use std::io::Write;
+use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -119,7 +119,9 @@ fn authenticated(mut input: Input, cipher: &FileCipher, cancel: &AtomicBool) -> 
     authenticator.finish().map_err(|error| refused(&name, error))?;
     let mut again = match kept {
         None => input,
-        Some(kept) => {
+        Some(mut kept) => {
+            // What Input reads begins where the file stands.
+            kept.rewind().map_err(|error| CliError::new(Exit::Storage, format!("{name}: {error}")))?;
             Input::of(name.clone(), kept).map_err(|error| CliError::new(Exit::Storage, format!("{name}: {error}")))?
         }
     };

@@ -1,6 +1,7 @@
 //! `keyrung file encrypt`.
 
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use clap::Args;
@@ -18,7 +19,8 @@ use crate::crypto::file::{FileCipher, FileIv, FileMode, FileScheme};
 use crate::crypto::key::{FileKey, FileKeyLength};
 use crate::keys::services::{IvTextError, parse_iv};
 use crate::keys::{FileProtection, KeyError, KeyProvider, Service, WrappedKey};
-use crate::storage::{Replace, durable};
+use crate::limits::MAX_DOCUMENT_BYTES;
+use crate::storage::{LargeFile, Replace, StorageError, durable};
 
 /// Encrypt a file under a data key of its own
 ///
@@ -64,7 +66,8 @@ pub struct EncryptArgs {
     provider: ProviderArgs,
     #[command(flatten)]
     context: ContextArgs,
-    /// Replace OUTPUT, and the file of --save-document, where they are there
+    /// Replace OUTPUT, and the file of --save-document, where they are there; keep a copy of the old document until the
+    /// command has ended: a kill between the two would leave the old OUTPUT with the new document
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -118,24 +121,11 @@ pub fn run(args: &EncryptArgs, output: Output) -> Result<(), CliError> {
         Replace::Refuse => durable::create_new(path, &text, 0o644),
         Replace::Allow => durable::replace_file(path, &text, 0o644),
     };
-    // Without its document the file is lost: it is stored before anything of the file can be seen.
     if let (Some(path), Target::Stdout(_)) = (&args.save_document, &target) {
         save(path)?;
     }
     let poured = encrypt(&mut input, &target, &key, scheme, &cancel)?;
-    if let Target::File(file) = target {
-        args.save_document.as_ref().map(save).transpose()?;
-        file.publish(args.durability.get())?;
-    }
-    if provider.name() == "local" {
-        output.note(
-            "the key is sealed by the local keyring: only keyrung with that keyring can open it, no service of AWS can",
-        );
-    }
-    if args.save_document.is_none() {
-        output.text(&String::from_utf8_lossy(&text));
-    }
-    output.json(&Report {
+    let report = Report {
         output: args.output.display().to_string(),
         mode: scheme.mode().to_string(),
         key_bits: key.length().bytes() * 8,
@@ -144,8 +134,47 @@ pub fn run(args: &EncryptArgs, output: Output) -> Result<(), CliError> {
         bytes_out: poured.written,
         service: protection.service.to_string(),
         document,
-    });
+    };
+    // Without its document a file is lost: it is stored, or delivered, before the file can be seen.
+    match (target, &args.save_document) {
+        (Target::File(file), Some(path)) => {
+            publish_with_document(file, args, path, save)?;
+            output.json(&report);
+        }
+        (Target::File(file), None) => {
+            output.deliver(&text, &report)?;
+            file.publish(args.durability.get())?;
+        }
+        // Saved above; --json was refused.
+        (Target::Stdout(_), _) => {}
+    }
+    if provider.name() == "local" {
+        output.note(
+            "the key is sealed by the local keyring: only keyrung with that keyring can open it, no service of AWS can",
+        );
+    }
     Ok(())
+}
+
+/// Stores the document, then lets the file be seen. When that fails, an old file that is still there gets its document
+/// back: it is lost without it.
+fn publish_with_document(
+    file: LargeFile,
+    args: &EncryptArgs,
+    path: &Path,
+    save: impl Fn(&PathBuf) -> Result<(), StorageError>,
+) -> Result<(), CliError> {
+    let before = durable::read_limited(path, MAX_DOCUMENT_BYTES).ok();
+    let ours = file.file().metadata().map(|metadata| metadata.ino()).ok();
+    save(&path.to_path_buf())?;
+    let Err(error) = file.publish(args.durability.get()) else { return Ok(()) };
+    let there = std::fs::symlink_metadata(&args.output).map(|metadata| metadata.ino()).ok();
+    if let Some(before) = before
+        && there != ours
+    {
+        durable::replace_file(path, &before, 0o644)?;
+    }
+    Err(error.into())
 }
 
 fn encrypt(

@@ -1,12 +1,15 @@
 //! Bytes of any length through a cipher, in constant memory: one thread reads and encrypts, another writes.
 
 use std::fs::{File, Metadata};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
@@ -15,6 +18,8 @@ use crate::storage::{LargeFile, Replace};
 
 /// Bytes that are read at once: what is read is still in the cache when it is encrypted.
 const PIECE: usize = 256 * 1024;
+/// How long a pipe is waited for until it is looked whether the run is to stop.
+const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 /// Encrypted pieces that wait to be written.
 const PIECES: usize = 3;
 
@@ -29,6 +34,8 @@ pub struct Input {
     file: File,
     /// Of a regular file: its state when it was opened. Others cannot be read twice.
     opened: Option<Metadata>,
+    /// Where reading begins: others may have read from standard input before, in bytes.
+    start: u64,
 }
 
 impl Input {
@@ -49,9 +56,13 @@ impl Input {
     }
 
     /// A file that is open already.
-    pub fn of(name: String, file: File) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// When the system does not tell its state.
+    pub fn of(name: String, mut file: File) -> io::Result<Self> {
         let metadata = file.metadata()?;
-        Ok(Self { name, file, opened: metadata.is_file().then_some(metadata) })
+        let start = if metadata.is_file() { file.stream_position()? } else { 0 };
+        Ok(Self { name, file, opened: metadata.is_file().then_some(metadata), start })
     }
 
     /// Its name in messages.
@@ -59,9 +70,9 @@ impl Input {
         &self.name
     }
 
-    /// Its length in bytes, where that is known.
+    /// How many bytes there are to read, where that is known.
     pub fn len(&self) -> Option<u64> {
-        self.opened.as_ref().map(Metadata::len)
+        self.opened.as_ref().map(|opened| opened.len().saturating_sub(self.start))
     }
 
     /// Goes back to the beginning of what can be read twice.
@@ -69,7 +80,8 @@ impl Input {
     /// # Errors
     /// When the system cannot.
     pub fn rewind(&mut self) -> Result<(), CliError> {
-        self.file.rewind().map_err(|error| CliError::new(Exit::Input, format!("{}: {error}", self.name)))
+        let back = self.file.seek(SeekFrom::Start(self.start)).map(drop);
+        back.map_err(|error| CliError::new(Exit::Input, format!("{}: {error}", self.name)))
     }
 
     /// Hands out all bytes in pieces; their number.
@@ -84,8 +96,12 @@ impl Input {
         let mut piece = vec![0; PIECE];
         let mut total = 0;
         loop {
+            let ready = self.is_ready();
             if cancel.load(Ordering::Relaxed) {
-                return Err(CliError::new(Exit::Interrupted, "interrupted; nothing was written"));
+                return Err(CliError::new(Exit::Interrupted, "interrupted"));
+            }
+            if !ready.map_err(|error| CliError::new(Exit::Input, format!("{}: {error}", self.name)))? {
+                continue;
             }
             match self.file.read(&mut piece) {
                 Ok(0) => break,
@@ -101,11 +117,23 @@ impl Input {
         Ok(total)
     }
 
+    /// Whether a read would not wait: a signal does not end one that does.
+    fn is_ready(&self) -> io::Result<bool> {
+        if self.opened.is_some() {
+            return Ok(true);
+        }
+        match poll(&mut [PollFd::new(&self.file, PollFlags::IN)], Some(&PATIENCE)) {
+            Ok(0) | Err(Errno::INTR) => Ok(false),
+            Ok(_) => Ok(true),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     fn check_unchanged(&self, read: u64) -> Result<(), CliError> {
         let Some(opened) = &self.opened else { return Ok(()) };
         let now = self.file.metadata().ok();
         let same = now.is_some_and(|now| {
-            now.len() == opened.len() && now.modified().ok() == opened.modified().ok() && read == opened.len()
+            now.len() == opened.len() && now.modified().ok() == opened.modified().ok() && Some(read) == self.len()
         });
         if same { Ok(()) } else { Err(CliError::new(Exit::Input, format!("{} changed while it was read", self.name))) }
     }
