@@ -113,7 +113,9 @@ mod tests {
     #[test]
     fn a_plain_step_is_a_step() {
         for (before, after) in (0..=255u8).flat_map(|before| (0..=255u8).map(move |after| (before, after))) {
-            for flags in [0x01, 0x41, 0x81] {
+            for (repeats, flags) in
+                [1, 2].into_iter().flat_map(|repeats| [0x01, 0x41, 0x81].map(|flags| (repeats, flags)))
+            {
                 let packet = |flags: u8, control: u8| {
                     let mut bytes = [0; PACKET_LEN];
                     bytes[..4].copy_from_slice(&[0x47, flags, 0, control]);
@@ -121,8 +123,10 @@ mod tests {
                 };
                 let (first, second) = (packet(1, before), packet(flags, after));
                 let (mut plain, mut full) = (Continuity::new(), Continuity::new());
-                plain.step(Packet::new(&first).unwrap());
-                full.step(Packet::new(&first).unwrap());
+                for _ in 0..repeats {
+                    plain.step(Packet::new(&first).unwrap());
+                    full.step(Packet::new(&first).unwrap());
+                }
                 let state = (plain.last, plain.repeated);
                 let plainly = plain.step_plainly(Packet::new(&second).unwrap());
                 let step = full.step(Packet::new(&second).unwrap());
