@@ -181,7 +181,7 @@ def extras(binary: str, ladder: Ladder, work: str) -> list[Group]:
     many = Ladder(inputs.ladder("many", work, 10, inputs.RENDITIONS[4:]).files * 48, 10)
     many.files = [f"r{number}={file}" for number, file in enumerate(many.files)]
     huge = Ladder(ladder.files[:1], ladder.seconds)
-    intra = Ladder([inputs.all_key_frames(work, 10_000)], 400)
+    cuts = Ladder([inputs.many_cuts(work, 10_000)], 5_200)
     multiplex = inputs.multiplex(ladder, work)
     program = Ladder([multiplex], ladder.seconds)
 
@@ -207,7 +207,8 @@ def extras(binary: str, ladder: Ladder, work: str) -> list[Group]:
         Group("Small jobs", [ours("10 s in three renditions", of=small), version()], 20),
         Group("Odd shapes", [
             unchecked(ours("48 renditions of 10 s", of=many)), ours("one rendition of 10 minutes", of=huge),
-            ours("10,000 segments of one picture", "--segment-duration", "0.04", of=intra),
+            ours("10,000 segments of half a second", "--segment-duration", "0.5", of=cuts),
+            copy(cuts, work, "cp of the same"),
             copy(Ladder(sorted(set(name.split("=")[-1] for name in many.files)) , 10), work, "cp of one of the 48"),
         ]),
     ]  # fmt: skip

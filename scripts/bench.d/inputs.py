@@ -88,10 +88,9 @@ def multiplex(parts: Ladder, work: str) -> str:
     return shutil.copyfile(made, os.path.join(work, "multiplex.ts"))
 
 
-def all_key_frames(work: str, frames: int) -> str:
-    """A stream whose every picture is a key frame: each can be a segment."""
-    seconds = frames // 25
-    made = cached(
-        f"intra-{seconds}s.ts", lambda path: encode(path, 160, 90, 200, seconds=seconds, gop=1)
-    )
-    return shutil.copyfile(made, os.path.join(work, "intra.ts"))
+def many_cuts(work: str, cuts: int) -> str:
+    """A stream with so many key frames, 0.52 s apart: each can begin a segment of half a second."""
+    once = cached("cuts-100.ts", lambda path: encode(path, 160, 90, 50, seconds=52, gop=13))
+    loops = ["-stream_loop", str(cuts // 100 - 1)]
+    made = cached(f"cuts-{cuts}.ts", lambda path: ffmpeg(*loops, "-i", once, "-map", "0", "-c", "copy", "-f", "mpegts", path))
+    return shutil.copyfile(made, os.path.join(work, "cuts.ts"))
