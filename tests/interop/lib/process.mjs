@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process';
 
 const running = new Set();
 
-/** Starts a program in a process group of its own, which `endAll` ends. */
+/** Starts a program, which `endAll` ends. */
 export function start(command, args, options = {}) {
   const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], ...options });
   running.add(child);
