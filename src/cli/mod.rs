@@ -108,3 +108,26 @@ fn refuse_arguments(arguments: &[OsString], error: &clap::Error) -> Exit {
     let output = Output::new(if json { Format::Json } else { Format::Text }, Volume::Normal, Color::Auto);
     output.error(&CliError::usage(message).hint("keyrung help COMMAND lists what a command takes"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    /// A panic tells its place. Its message may hold anything, a key among it.
+    #[test]
+    fn a_panic_does_not_tell_its_message() {
+        const INNER: &str = "KEYRUNG_TEST_PANIC";
+        let key = "5ec4e75ec4e75ec4e75ec4e75ec4e75e";
+        if std::env::var_os(INNER).is_some() {
+            super::harden();
+            panic!("the key is {key}");
+        }
+        let name = "cli::tests::a_panic_does_not_tell_its_message";
+        let mut inner = Command::new(std::env::current_exe().unwrap());
+        let run = inner.args([name, "--exact", "--nocapture"]).env(INNER, "1").output().unwrap();
+        let told = [run.stderr, run.stdout].concat();
+        let told = String::from_utf8_lossy(&told);
+        assert!(!run.status.success() && told.contains("error: internal failure at src"), "{told}");
+        assert!(!told.contains(key), "{told}");
+    }
+}

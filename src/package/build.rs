@@ -1,5 +1,6 @@
 //! Makes a ladder: drives the scans, the engines and the playlists, into a staging folder.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::crypto::digest::{Digest, DigestKind};
@@ -84,7 +85,7 @@ pub fn build(
 ) -> Result<Built, PackageError> {
     let names: Vec<String> = plan.renditions.iter().map(|rendition| rendition.name.clone()).collect();
     let folders = names.iter().map(|name| site.make_folder(name)).collect::<Result<Vec<_>, _>>()?;
-    let budget = is_remote(plan, site).then(|| Budget::new(making.memory));
+    let budget = budget(plan, site, making.memory);
     let sink = Sink { site, names, folders, budget, protection, digest: making.digest, cancel, progress };
     let mut conductor = Conductor::new(plan.inputs.len(), &plan.renditions, making.policy, making.align);
     progress.total(total(plan));
@@ -116,10 +117,16 @@ pub fn build(
     finish(plan, &mut conductor, &sink, stored, key_uri)
 }
 
-/// Whether bytes come or go over a network, so that they are held in memory.
-fn is_remote(plan: &Plan, site: &Site) -> bool {
+/// The memory for segments in hand, where bytes come or go over a network, so that they are held in it. Of what is read
+/// over one, half is kept for what lies ahead: the segments in hand must fit into the rest, or all is fetched again.
+fn budget(plan: &Plan, site: &Site, memory: u64) -> Option<Arc<Budget>> {
     let remote = |reader: &Reader| matches!(reader, Reader::File { input, .. } if input.is_remote());
-    !matches!(site, Site::Folder(_)) || plan.inputs.iter().any(|input| remote(&input.reader))
+    match (plan.inputs.iter().any(|input| remote(&input.reader)), site) {
+        (true, _) => Some(Budget::new(memory / 2)),
+        (false, Site::Folder(_)) => None,
+        #[cfg(feature = "aws")]
+        (false, Site::Bucket(_)) => Some(Budget::new(memory)),
+    }
 }
 
 /// The most that a segment takes in memory: all of it, unless it is so large that it is sent in parts.

@@ -73,7 +73,9 @@ fn memory_is_bounded_and_little_is_fetched_twice() -> Check {
         let reads = asked.iter().filter(|asked| asked.method == "GET" && asked.path.contains("in.ts")).count() as u64;
         let blocks = (bytes.len() as u64).div_ceil(2 << 20);
         check!(reads >= blocks && reads <= blocks * 3 / 2 + 16, "{out}: {reads} reads of {blocks} blocks");
-        every_prefix_resolves(&asked, &bucket)?;
+        if out.starts_with("s3:") {
+            every_prefix_resolves(&asked, &bucket)?;
+        }
     }
     Ok(())
 }

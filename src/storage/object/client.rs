@@ -26,6 +26,9 @@ use super::encryption::Encryption;
 use super::error::{before, is_broken_off, is_unclear, sort};
 use super::location::Location;
 
+/// How often a question is put whose answer breaks off; each time the client has tried what it does by itself.
+const BROKEN_OFF: u32 = 3;
+
 /// The metadata under which an object of a package carries its checksum, and the run that made it.
 pub(super) const DIGEST: &str = "keyrung-digest";
 pub(super) const RUN: &str = "keyrung-run";
@@ -208,7 +211,7 @@ impl Bucket {
             tries += 1;
             match self.store.get_opts(&path, options.clone()).await {
                 Ok(found) => return Ok(found),
-                Err(error) if is_broken_off(&error) && tries < self.attempts => pause(tries).await,
+                Err(error) if is_broken_off(&error) && tries < self.attempts.min(BROKEN_OFF) => pause(tries).await,
                 Err(error) => return Err(self.fail(operation, key, &error)),
             }
         }
@@ -367,7 +370,7 @@ impl Bucket {
                 tries += 1;
                 match self.store.list(key.as_ref()).try_collect().await {
                     Ok(found) => break found,
-                    Err(e) if is_broken_off(&e) && tries < self.attempts => pause(tries).await,
+                    Err(e) if is_broken_off(&e) && tries < self.attempts.min(BROKEN_OFF) => pause(tries).await,
                     Err(e) => return Err(self.fail("list", prefix, &e)),
                 }
             };
@@ -392,7 +395,7 @@ impl Bucket {
                 tries += 1;
                 match self.store.list_with_delimiter(key.as_ref()).await {
                     Ok(found) => break found,
-                    Err(e) if is_broken_off(&e) && tries < self.attempts => pause(tries).await,
+                    Err(e) if is_broken_off(&e) && tries < self.attempts.min(BROKEN_OFF) => pause(tries).await,
                     Err(e) => return Err(self.fail("list", prefix, &e)),
                 }
             };

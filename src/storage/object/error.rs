@@ -63,9 +63,11 @@ pub(super) fn is_unclear(error: &Error) -> bool {
     matches!(http(error), Some(Timeout | Interrupted | Unknown | Decode))
 }
 
-/// Whether an answer broke off in a way after which the client does not ask again by itself.
+/// Whether an answer may have broken off in a way after which the client does not ask again by itself: a refusal's body,
+/// for one, is a request's error that it gives back.
 pub(super) fn is_broken_off(error: &Error) -> bool {
-    matches!(http(error), Some(HttpErrorKind::Unknown | HttpErrorKind::Decode))
+    use HttpErrorKind::{Decode, Interrupted, Request, Unknown};
+    matches!(http(error), Some(Unknown | Decode | Request | Interrupted))
 }
 
 /// Whether the store asked for patience or broke down, to the end of all retries.
