@@ -65,10 +65,14 @@ impl Setup {
             }));
         }
         if let Some(packages) = &self.packages {
-            // No DeleteObject: nothing is deleted but by `keyrung gc`.
+            // Media are deleted by `keyrung gc` alone, a publication's lock by the run that holds it.
             let actions = ["s3:PutObject", "s3:GetObject", "s3:AbortMultipartUpload"];
             statements.push(json!({
                 "Sid": "WritePackages", "Effect": "Allow", "Action": actions, "Resource": self.objects(packages),
+            }));
+            let locks = format!("{}keyrung.lock", self.objects(packages));
+            statements.push(json!({
+                "Sid": "ReleaseLocks", "Effect": "Allow", "Action": ["s3:DeleteObject"], "Resource": locks,
             }));
         }
         if let Some(store) = &self.key_store {
@@ -258,14 +262,17 @@ mod tests {
     }
 
     #[test]
-    fn the_packager_deletes_nothing_and_reads_what_it_must() {
+    fn the_packager_deletes_locks_alone_and_reads_what_it_must() {
         let policy = setup().packager();
-        assert!(!policy.to_string().contains("Delete") && !policy.to_string().contains("\"Resource\":\"*\""));
+        assert!(!policy.to_string().contains("\"Resource\":\"*\""));
         let resources: Vec<_> = policy["Statement"].as_array().unwrap().iter().map(|s| &s["Resource"]).collect();
         assert_eq!(*resources[1], json!(["arn:aws:s3:::mezzanines/*"]));
         assert_eq!(*resources[2], "arn:aws:s3:::films/hls/*");
-        assert_eq!(*resources[4], json!(["arn:aws:s3:::films", "arn:aws:s3:::private"]));
-        let via = &policy["Statement"][5]["Condition"]["StringEquals"]["kms:ViaService"];
+        assert_eq!(*resources[3], "arn:aws:s3:::films/hls/*keyrung.lock");
+        let deletes = |s: &&Value| s["Action"].to_string().contains("Delete");
+        assert_eq!(policy["Statement"].as_array().unwrap().iter().filter(deletes).count(), 1);
+        assert_eq!(*resources[5], json!(["arn:aws:s3:::films", "arn:aws:s3:::private"]));
+        let via = &policy["Statement"][6]["Condition"]["StringEquals"]["kms:ViaService"];
         assert_eq!(via, "s3.eu-west-1.amazonaws.com");
     }
 

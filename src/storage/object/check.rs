@@ -67,7 +67,7 @@ pub fn check(at: &Location, encryption: &Encryption, token: &str) -> Result<Vec<
             }),
         };
         note("conditional puts", kept);
-        note("s3:DeleteObject, for keyrung gc only", bucket.delete(&key));
+        note("s3:DeleteObject, for keyrung gc", bucket.delete(&key));
     }
     Ok(tried)
 }
