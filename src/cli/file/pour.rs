@@ -1,4 +1,4 @@
-//! Bytes of any length through a cipher, in constant memory: one thread reads and encrypts, another writes.
+//! Bytes of any length through a cipher, in constant memory: one thread reads, one encrypts, one writes.
 
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -16,11 +16,11 @@ use crate::cli::exit::Exit;
 use crate::cli::output::Output;
 use crate::storage::{LargeFile, Replace};
 
-/// Bytes that are read at once: what is read is still in the cache when it is encrypted.
+/// Bytes that are read at once: few enough for the caches.
 const PIECE: usize = 256 * 1024;
 /// How long a pipe is waited for until it is looked whether the run is to stop.
 const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
-/// Encrypted pieces that wait to be written.
+/// Pieces that wait to be encrypted, and to be written.
 const PIECES: usize = 3;
 
 /// Whether a name means standard input or output.
@@ -84,16 +84,16 @@ impl Input {
         back.map_err(|error| CliError::new(Exit::Input, format!("{}: {error}", self.name)))
     }
 
-    /// Hands out all bytes in pieces; their number.
+    /// Hands out all bytes in pieces, which `take` may keep and put another buffer in the place of; their number.
     ///
     /// # Errors
     /// When it cannot be read or changed meanwhile, the run is to stop, or `take` fails.
     pub fn each(
         &mut self,
         cancel: &AtomicBool,
-        mut take: impl FnMut(&[u8]) -> Result<(), CliError>,
+        mut take: impl FnMut(&mut Vec<u8>) -> Result<(), CliError>,
     ) -> Result<u64, CliError> {
-        let mut piece = vec![0; PIECE];
+        let mut piece = Vec::new();
         let mut total = 0;
         loop {
             let ready = self.is_ready();
@@ -103,11 +103,13 @@ impl Input {
             if !ready.map_err(|error| CliError::new(Exit::Input, format!("{}: {error}", self.name)))? {
                 continue;
             }
+            piece.resize(PIECE, 0);
             match self.file.read(&mut piece) {
                 Ok(0) => break,
                 Ok(count) => {
                     total += count as u64;
-                    take(piece.split_at(count).0)?;
+                    piece.truncate(count);
+                    take(&mut piece)?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(CliError::new(Exit::Input, format!("{}: {error}", self.name))),
@@ -203,24 +205,39 @@ pub fn pour(
     cancel: &AtomicBool,
     mut cipher: impl FnMut(Piece<'_>, &mut Vec<u8>) -> Result<(), CliError>,
 ) -> Result<Poured, CliError> {
+    let (filled, to_encrypt) = sync_channel::<Vec<u8>>(PIECES);
+    let (used, to_fill) = sync_channel(PIECES + 1);
     let (full, to_write) = sync_channel::<Vec<u8>>(PIECES);
     let (empty, spare) = sync_channel(PIECES + 1);
+    let gone = |who: &str| CliError::new(Exit::Internal, format!("the {who} has gone"));
+    let panicked = |who: &str| CliError::new(Exit::Internal, format!("the {who} panicked"));
     thread::scope(|scope| {
         let writer = scope.spawn(move || write_all(target, &to_write, |buffer| empty.try_send(buffer).is_ok()));
-        let gone = || CliError::new(Exit::Internal, "the writer has gone");
+        let reader = scope.spawn(move || {
+            input.each(cancel, |piece| {
+                let full = std::mem::replace(piece, to_fill.try_recv().unwrap_or_default());
+                filled.send(full).map_err(|_| gone("cipher"))
+            })
+        });
         let mut send = |piece: Piece<'_>| {
             let mut buffer: Vec<u8> = spare.try_recv().unwrap_or_default();
             buffer.clear();
             cipher(piece, &mut buffer)?;
-            full.send(buffer).map_err(|_| gone())
+            full.send(buffer).map_err(|_| gone("writer"))
         };
-        let read = input.each(cancel, |bytes| send(Piece::Bytes(bytes))).and_then(|read| {
-            send(Piece::End)?;
-            Ok(read)
+        let encrypted = to_encrypt.iter().try_for_each(|piece| {
+            send(Piece::Bytes(&piece))?;
+            // When there are enough of them, this one is not needed again.
+            let _ = used.try_send(piece);
+            Ok(())
         });
+        // Ends the reader where the cipher has failed.
+        drop(to_encrypt);
+        let read = reader.join().unwrap_or_else(|_| Err(panicked("reader")));
+        let read = encrypted.and(read).and_then(|read| send(Piece::End).map(|()| read));
         // Ends the writer, whose error comes before that it has gone.
         drop(full);
-        let written = writer.join().unwrap_or_else(|_| Err(CliError::new(Exit::Internal, "the writer panicked")))?;
+        let written = writer.join().unwrap_or_else(|_| Err(panicked("writer")))?;
         Ok(Poured { read: read?, written })
     })
 }
