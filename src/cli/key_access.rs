@@ -134,9 +134,7 @@ impl ProviderArgs {
     /// When others have access to the keyring; whatever storage reports.
     pub fn open_or_create(&self, bucket: Option<&str>, output: Output) -> Result<Keychain, CliError> {
         let access = self.access()?;
-        if let Some(warning) = self.region_warning(bucket)? {
-            output.warning(&warning);
-        }
+        self.warn_of_regions(bucket, output)?;
         let maker = maker(self.name(), &access, output)?;
         Ok(Keychain::new(maker, access))
     }
@@ -154,12 +152,23 @@ impl ProviderArgs {
         self.use_of.access(self.key_provider.clone())
     }
 
+    /// Warns when key, client and the bucket, where there is one, are in different regions.
+    ///
+    /// # Errors
+    /// When the runtime for AWS cannot be started.
+    pub fn warn_of_regions(&self, bucket: Option<&str>, output: Output) -> Result<(), CliError> {
+        if let Some(warning) = self.region_warning(bucket)? {
+            output.warning(&warning);
+        }
+        Ok(())
+    }
+
     /// One warning that names all regions, when key, bucket and this client are not in the same.
     ///
     /// # Errors
     /// When the runtime for AWS cannot be started.
     #[cfg_attr(not(feature = "aws"), allow(clippy::unnecessary_wraps))]
-    pub fn region_warning(&self, bucket: Option<&str>) -> Result<Option<String>, CliError> {
+    fn region_warning(&self, bucket: Option<&str>) -> Result<Option<String>, CliError> {
         #[cfg(feature = "aws")]
         {
             let key = match &self.key_provider {

@@ -226,7 +226,10 @@ pub fn run(args: PackageArgs, global: &Global) -> Result<(), CliError> {
     #[cfg(not(feature = "aws"))]
     let bucket: Option<String> = None;
     let opened = match args.protection {
-        ProtectionArg::None => None,
+        ProtectionArg::None => {
+            args.provider.warn_of_regions(bucket.as_deref(), output)?;
+            None
+        }
         ProtectionArg::Aes128 => Some(args.key_store.open_or_create(&args.provider, bucket.as_deref(), output)?),
     };
     let keys = opened.as_ref().map(|(keychain, store)| Keys { provider: keychain, store });

@@ -83,16 +83,18 @@ fn memory_is_bounded_and_little_is_fetched_twice() -> Check {
 #[test]
 fn regions_that_differ_are_named_in_one_warning() -> Check {
     let (world, bucket) = (World::new("s3-regions"), bucket("regions")?);
-    let (input, out) = (sample(), format!("s3://{bucket}/film"));
-    let mut command = world.command(&["package", &input, "--out", &out]);
-    command.envs(environment(&moto().url())).env("AWS_REGION", "eu-west-1").stdin(Stdio::null());
-    let run = Run::of(command.output().map_err(|e| e.to_string())?).expect(0)?;
-    let lines = run.stderr.lines().filter(|line| line.contains("regions differ")).collect::<Vec<_>>();
-    check!(lines.len() == 1, "{}", run.stderr);
-    check!(
-        lines[0].contains("the bucket is in us-east-1") && lines[0].contains("this client is in eu-west-1"),
-        "{lines:?}"
-    );
+    for protection in ["aes-128", "none"] {
+        let (input, out) = (sample(), format!("s3://{bucket}/{protection}"));
+        let mut command = world.command(&["package", &input, "--out", &out, "--protection", protection]);
+        command.envs(environment(&moto().url())).env("AWS_REGION", "eu-west-1").stdin(Stdio::null());
+        let run = Run::of(command.output().map_err(|e| e.to_string())?).expect(0)?;
+        let lines = run.stderr.lines().filter(|line| line.contains("regions differ")).collect::<Vec<_>>();
+        check!(lines.len() == 1, "{protection}: {}", run.stderr);
+        check!(
+            lines[0].contains("the bucket is in us-east-1") && lines[0].contains("this client is in eu-west-1"),
+            "{lines:?}"
+        );
+    }
     Ok(())
 }
 
