@@ -379,7 +379,14 @@ fn a_silent_pipe_does_not_keep_it() {
     let world = World::new("file-silent");
     let mut command = world.command(&["file", "encrypt", "-", "out", "--save-document", "d.json"]);
     let mut child = command.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().expect("keyrung");
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    // Waiting for a child closes its standard input, unless it is held.
+    let _silent = child.stdin.take();
+    // Signals are caught before the keyring is made.
+    let begun = std::time::Instant::now();
+    while !world.folder.join("home/keyring.json").exists() {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(60), "it makes no keyring");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
     tool("kill", &["-TERM", &child.id().to_string()]);
     let begun = std::time::Instant::now();
     let ended = child.wait().expect("its end");

@@ -264,7 +264,9 @@ impl UserWorld {
     fn new() -> Self {
         let dir = tempfile::tempdir().expect("a folder");
         let world = Self(dir);
-        fs::copy(env!("CARGO_BIN_EXE_keyrung"), world.path("keyrung")).expect("a copy");
+        // By another process: a program that this one has open for writing, or a child that a thread of it is just starting,
+        // cannot be run.
+        tool("cp", &[env!("CARGO_BIN_EXE_keyrung"), path_text(&world.path("keyrung"))]).expect(0).expect("a copy");
         fs::copy(repository("fixtures/plain.ts"), world.path("in.ts")).expect("a copy");
         fs::set_permissions(world.0.path(), PermissionsExt::from_mode(0o755)).expect("a mode");
         fs::set_permissions(world.path("in.ts"), PermissionsExt::from_mode(0o644)).expect("a mode");
