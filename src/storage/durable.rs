@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 use crate::storage::StorageError;
 
-pub use crate::storage::private::{check_private, ensure_private_dir, read_private};
+pub use crate::storage::private::{check_private, ensure_private_dir, read_confided, read_private};
 
 /// What a published package survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

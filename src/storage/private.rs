@@ -18,6 +18,22 @@ pub fn read_private(path: &Path, limit: u64) -> Result<Vec<u8>, StorageError> {
     read_all(file, path, limit)
 }
 
+/// Like [`read_private`], for a secret that a service manager may have put there: it may belong to root, and the group may
+/// read it (systemd's `LoadCredential=`, Kubernetes with an `fsGroup`). Others have no access, and the group writes nothing.
+///
+/// # Errors
+/// As [`read_private`].
+pub fn read_confided(path: &Path, limit: u64) -> Result<Vec<u8>, StorageError> {
+    let (file, stat) = open_regular(CWD, path, OFlags::empty(), path)?;
+    #[allow(clippy::useless_conversion)]
+    let is_confided = u32::from(stat.st_mode) & 0o037 == 0
+        && (stat.st_uid == 0 || stat.st_uid == rustix::process::geteuid().as_raw());
+    if !is_confided {
+        refuse_insecure(path, &stat)?;
+    }
+    read_all(file, path, limit)
+}
+
 /// Makes the folder with mode 0700, and whatever is missing above it likewise; one that exists must be private already.
 ///
 /// # Errors
@@ -112,6 +128,19 @@ mod tests {
         }
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o400)).unwrap();
         assert_eq!(read_private(&path, 10).unwrap(), b"x");
+    }
+
+    #[test]
+    fn a_confided_secret_may_be_read_by_its_group_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secret");
+        std::fs::write(&path, "x").unwrap();
+        for (mode, is_read) in
+            [(0o400, true), (0o440, true), (0o640, true), (0o660, false), (0o644, false), (0o450, false)]
+        {
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(mode)).unwrap();
+            assert_eq!(read_confided(&path, 10).is_ok(), is_read, "{mode:o}");
+        }
     }
 
     #[test]
