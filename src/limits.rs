@@ -45,6 +45,41 @@ pub const SERVER_MAX_HEAD_BYTES: usize = 16 << 10;
 pub const SERVER_CHUNK_BYTES: usize = 64 << 10;
 /// How long requests in flight may go on after the server was told to stop.
 pub const SERVER_DRAIN: std::time::Duration = std::time::Duration::from_secs(5);
+/// Bytes of a token, a signed URL's parameter or its cookie. Identity providers' tokens have 1 to 4 KiB; the request's head bounds
+/// it too.
+pub const TOKEN_BYTES: usize = 8 << 10;
+/// The least bytes of a secret for HMAC-SHA256: its output's (RFC 7518 section 3.2).
+pub const TOKEN_SECRET_BYTES: usize = 32;
+/// The largest file of a secret, a key or a certificate authority that is read, in bytes.
+pub const TOKEN_FILE_BYTES: u64 = 256 << 10;
+/// Bits of an RSA key for tokens: what RFC 7518 section 3.3 asks for at least, and what is verified in well under a millisecond.
+pub const TOKEN_RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
+/// Bytes of a token's key id; thumbprints have 43.
+pub const TOKEN_KID_BYTES: usize = 256;
+/// Content ids, or key ids, of one token.
+pub const TOKEN_IDS: usize = 256;
+/// Seconds that the clocks of issuer and server may differ by.
+pub const TOKEN_LEEWAY: u64 = 30;
+/// The last second that a token may name: the end of the year 9999, where RFC 3339 ends.
+pub const TOKEN_LAST_SECOND: u64 = 253_402_300_799;
+/// Verified tokens that are remembered, some 500 bytes each. Viewers beyond it cost one signature for each key.
+pub const TOKEN_CACHE: std::num::NonZeroUsize = std::num::NonZeroUsize::MIN.saturating_add(16_383);
+/// Bytes of a JSON Web Key Set; those of large identity providers have 2 to 20 KiB.
+pub const JWKS_BYTES: usize = 256 << 10;
+/// Keys of a key set.
+pub const JWKS_KEYS: usize = 64;
+/// How long a key set's server may take.
+pub const JWKS_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
+/// The least time between two readings of a key set: anyone can make up tokens of unknown keys.
+pub const JWKS_PAUSE: std::time::Duration = std::time::Duration::from_secs(30);
+/// The longest that a forward authoriser may be waited for: players give up after some seconds (PLY-001).
+pub const FORWARD_LONGEST: std::time::Duration = std::time::Duration::from_secs(30);
+/// The most questions to a forward authoriser under way at once.
+pub const FORWARD_CONCURRENCY: usize = 4096;
+/// Answers of a forward authoriser that are remembered, under 100 bytes each.
+pub const FORWARD_CACHE: std::num::NonZeroUsize = std::num::NonZeroUsize::MIN.saturating_add(65_535);
+/// Bytes of a forward authoriser's answer that are read so that its connection can be used again.
+pub const FORWARD_BODY: usize = 16 << 10;
 // --- ts ---
 
 /// How many bytes of the input are searched for the first packet before it is refused as not MPEG-TS. Captures may

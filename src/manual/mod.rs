@@ -16,3 +16,6 @@ pub mod operations {}
 
 #[doc = include_str!("players.md")]
 pub mod players {}
+
+#[doc = include_str!("tokens.md")]
+pub mod tokens {}

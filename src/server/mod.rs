@@ -5,6 +5,7 @@
 //! listener is on loopback, and a request whose `Host` is not (DNS rebinding) or that a proxy passed on is refused.
 
 mod authorize;
+pub mod authorizers;
 mod error;
 mod file;
 mod listen;
