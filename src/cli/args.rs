@@ -95,6 +95,8 @@ pub enum Command {
     #[cfg(feature = "server")]
     Serve(super::serve::ServeArgs),
     Key(super::key::KeyArgs),
+    #[cfg(feature = "server")]
+    Token(super::token::TokenArgs),
     File(super::file::FileArgs),
     Gc(super::gc::GcArgs),
     #[cfg(feature = "aws")]

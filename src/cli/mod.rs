@@ -26,6 +26,8 @@ mod progress;
 mod serve;
 mod signal;
 mod table;
+#[cfg(feature = "server")]
+mod token;
 mod verify;
 
 use std::ffi::OsString;
@@ -59,6 +61,8 @@ pub fn main() -> ExitCode {
         Command::Serve(args) => serve::run(args, output),
         Command::Key(args) => key::run(args, output),
         Command::File(args) => file::run(args, output),
+        #[cfg(feature = "server")]
+        Command::Token(args) => token::run(args, output),
         Command::Gc(args) => gc::run(&args, output),
         #[cfg(feature = "aws")]
         Command::Aws(args) => aws::run(&args, output),

@@ -56,6 +56,8 @@ mod space;
 mod stdin;
 mod stream;
 mod table;
+#[cfg(feature = "server")]
+mod token;
 mod verify_hostile;
 mod verify_mutant;
 mod verify_mutations;

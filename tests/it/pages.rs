@@ -4,7 +4,7 @@ use std::fs;
 
 use super::common::World;
 
-const COMMANDS: [&[&str]; 16] = [
+const COMMANDS: [&[&str]; 18] = [
     &[],
     &["package"],
     &["inspect"],
@@ -18,6 +18,8 @@ const COMMANDS: [&[&str]; 16] = [
     &["key", "delete"],
     &["key", "backup"],
     &["key", "restore"],
+    &["token", "mint"],
+    &["token", "url"],
     &["gc"],
     &["completions"],
     &["man"],
