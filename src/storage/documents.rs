@@ -104,7 +104,8 @@ impl Documents for LocalDocuments {
     }
 
     fn read(&self, name: &str) -> Result<Vec<u8>, StorageError> {
-        durable::read_limited(&self.file(name)?, MAX_DOCUMENT_BYTES)
+        self.file(name)?;
+        durable::read_inside(&self.dir, name, MAX_DOCUMENT_BYTES)
     }
 
     fn delete(&self, name: &str) -> Result<(), StorageError> {
@@ -203,6 +204,36 @@ mod tests {
         assert_eq!(store.names().unwrap(), Vec::<String>::new());
         store.sweep().unwrap();
         assert!(!store.place().join(".a.tmp").exists());
+    }
+
+    /// Whoever can plant a link, but not write keys, must not have files read from elsewhere.
+    #[test]
+    fn a_link_is_followed_inside_the_folder_only() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = LocalDocuments::open(&dir.path().join("store")).unwrap();
+        std::fs::create_dir(store.place().join("..data")).unwrap();
+        std::fs::write(store.place().join("..data/a"), "inside").unwrap();
+        std::fs::write(dir.path().join("b"), "outside").unwrap();
+        let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, store.place().join(name)).unwrap();
+        // As Kubernetes mounts secrets.
+        link("..data/a", "a");
+        assert_eq!(store.read("a").unwrap(), b"inside");
+        link("../b", "b");
+        link(dir.path().join("b").to_str().unwrap(), "c");
+        link(store.place().join("..data/a").to_str().unwrap(), "d");
+        link("/proc/self/environ", "e");
+        link("f", "f");
+        for name in ["b", "c", "d", "e", "f"] {
+            let error = store.read(name).unwrap_err();
+            assert!(matches!(error, StorageError::Refused { .. }), "{name}: {error}");
+        }
+        link("nothing", "g");
+        assert!(store.read("g").unwrap_err().is_not_found());
+        link("..data", "h");
+        assert!(store.read("h").is_err());
+        // The folder itself may be reached by a link: that is the user's own word.
+        std::os::unix::fs::symlink(store.place(), dir.path().join("linked")).unwrap();
+        assert_eq!(LocalDocuments::open(&dir.path().join("linked")).unwrap().read("a").unwrap(), b"inside");
     }
 
     #[test]

@@ -88,6 +88,43 @@ pub fn read_limited(path: &Path, limit: u64) -> Result<Vec<u8>, StorageError> {
     read_all(file, path, limit)
 }
 
+/// Like [`read_limited`], for `name` in the folder `dir`. It may be a link, but what it leads to is in the folder too.
+///
+/// # Errors
+/// [`StorageError::Refused`] when it leads elsewhere; as [`read_limited`].
+pub fn read_inside(dir: &Path, name: &str, limit: u64) -> Result<Vec<u8>, StorageError> {
+    let path = dir.join(name);
+    let fail = |e: Errno| match e {
+        // XDEV is what the kernel says of a link that leads out of the folder, LOOP where links are not followed at all.
+        Errno::XDEV | Errno::LOOP => StorageError::Refused {
+            operation: "read",
+            path: path.clone(),
+            reason: "its link leads out of the folder".into(),
+            hint: Some("put the file itself there".into()),
+        },
+        e => StorageError::new("read", &path, e),
+    };
+    let folder = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = rustix::fs::openat(CWD, dir, folder, Mode::empty()).map_err(fail)?;
+    let file = open_inside(&folder, name).map_err(fail)?;
+    let (file, _) = regular(file, &path)?;
+    read_all(file, &path, limit)
+}
+
+fn open_inside(folder: &impl AsFd, name: &str) -> Result<File, Errno> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{ResolveFlags, openat2};
+        match openat2(folder, name, flags, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS) {
+            // A kernel before 5.6, or a container that does not let this call through.
+            Err(Errno::NOSYS | Errno::PERM) => {}
+            opened => return opened.map(File::from),
+        }
+    }
+    rustix::fs::openat(folder, name, flags | OFlags::NOFOLLOW, Mode::empty()).map(File::from)
+}
+
 /// Like [`read_limited`], for `name` in an opened folder; `path` is for messages. A symbolic link is refused.
 pub(super) fn read_limited_at(dir: &File, name: &str, path: &Path, limit: u64) -> Result<Vec<u8>, StorageError> {
     let path = path.join(name);
@@ -104,8 +141,11 @@ pub(super) fn open_regular(
     let fail = |e: Errno| StorageError::new("read", path, e);
     // Non-blocking: to open a pipe must not wait for its writer.
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY | more;
-    let file = File::from(rustix::fs::openat(dir, name, flags, Mode::empty()).map_err(fail)?);
-    let stat = rustix::fs::fstat(&file).map_err(fail)?;
+    regular(File::from(rustix::fs::openat(dir, name, flags, Mode::empty()).map_err(fail)?), path)
+}
+
+fn regular(file: File, path: &Path) -> Result<(File, Stat), StorageError> {
+    let stat = rustix::fs::fstat(&file).map_err(|e| StorageError::new("read", path, e))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         let source = io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file");
         return Err(StorageError::Other { operation: "read", path: path.to_path_buf(), source });
