@@ -153,6 +153,13 @@ pub const AWS_CALL_TIMEOUT: std::time::Duration = std::time::Duration::from_secs
 /// Attempts of a call; the waits between them (exponential, with jitter) are about 15 s in all, room for a burst of throttling.
 pub const AWS_ATTEMPTS: u32 = 5;
 
+/// Attempts of a call that a viewer waits for.
+pub const AWS_VIEWER_ATTEMPTS: u32 = 2;
+/// How long one of these attempts may take; KMS and S3 answer in tens of milliseconds.
+pub const AWS_VIEWER_ATTEMPT_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(2);
+/// How long such a call may take with all its attempts.
+pub const AWS_VIEWER_CALL_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
+
 // --- kms ---
 
 /// The largest ciphertext that AWS KMS gives or takes, in bytes (spec KMS-002).

@@ -5,6 +5,7 @@
 pub mod arn;
 pub mod config;
 pub mod error;
+pub mod patience;
 pub mod policy;
 pub mod region;
 pub mod runtime;
@@ -12,4 +13,5 @@ pub mod runtime;
 pub use arn::Arn;
 pub use config::{client_region, endpoint, load};
 pub use error::AwsError;
+pub use patience::Patience;
 pub use runtime::block_on;

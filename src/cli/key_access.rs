@@ -107,7 +107,7 @@ impl UseArgs {
     /// # Errors
     /// [`KeyError::Audit`].
     pub fn access(&self, replica: ProviderName) -> Result<Access, KeyError> {
-        Ok(Access { grant_tokens: self.grant_token.clone(), audit: self.audit()?, replica })
+        Ok(Access { grant_tokens: self.grant_token.clone(), audit: self.audit()?, replica, ..Access::default() })
     }
 }
 

@@ -60,6 +60,9 @@ pub struct Access {
     pub audit: Audit,
     /// A KMS key in another region that may stand in for the one in a record (spec KMS-013).
     pub replica: ProviderName,
+    /// Who waits for calls to AWS.
+    #[cfg(feature = "aws")]
+    pub patience: crate::aws::Patience,
 }
 
 impl Access {
@@ -91,7 +94,7 @@ impl Access {
                         .map_err(|_| KeyError::Invalid { wanted: "a region of AWS", given: region.to_owned() })?;
                     kms = kms.with_config(config);
                 }
-                Ok(Box::new(kms.with_audit(self.audit.clone())))
+                Ok(Box::new(kms.with_patience(self.patience).with_audit(self.audit.clone())))
             }
         }
     }

@@ -22,11 +22,7 @@ impl KeyStore {
     /// storage reports.
     pub fn open(path: &Path) -> Result<Self, KeyError> {
         #[cfg(feature = "aws")]
-        if let Some(text) = path.to_str().filter(|text| Location::is_meant(text)) {
-            let at: Location = text.parse().map_err(|_| KeyError::Invalid {
-                wanted: "a key store: s3://BUCKET/PREFIX or a folder",
-                given: text.into(),
-            })?;
+        if let Some(at) = bucket(path)? {
             let keys = ObjectDocuments::open(&at)?;
             let claims = keys.inner("claims");
             return Ok(Self::of(Box::new(keys), Box::new(claims)));
@@ -34,6 +30,20 @@ impl KeyStore {
         let keys = LocalDocuments::open(path)?;
         let claims = keys.inner("claims")?;
         Ok(Self::of(Box::new(keys), Box::new(claims)))
+    }
+
+    /// The same, for a server whose viewers wait: what does not answer soon is given up.
+    ///
+    /// # Errors
+    /// As [`KeyStore::open`].
+    pub fn open_for_viewers(path: &Path) -> Result<Self, KeyError> {
+        #[cfg(feature = "aws")]
+        if let Some(at) = bucket(path)? {
+            let keys = ObjectDocuments::open_for_viewers(&at)?;
+            let claims = keys.inner("claims");
+            return Ok(Self::of(Box::new(keys), Box::new(claims)));
+        }
+        Self::open(path)
     }
 
     /// A key store in any two stores of documents: one of sealed keys, one of claims.
@@ -202,6 +212,14 @@ impl KeyStore {
         }
         error.into()
     }
+}
+
+/// The group of objects that a path means, when it means one.
+#[cfg(feature = "aws")]
+fn bucket(path: &Path) -> Result<Option<Location>, KeyError> {
+    let wanted = "a key store: s3://BUCKET/PREFIX or a folder";
+    let meant = path.to_str().filter(|text| Location::is_meant(text));
+    meant.map(|text| text.parse().map_err(|_| KeyError::Invalid { wanted, given: text.into() })).transpose()
 }
 
 fn file(id: impl std::fmt::Display) -> String {

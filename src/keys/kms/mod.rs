@@ -14,6 +14,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
 
 use aws_config::SdkConfig;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
 use aws_sdk_kms::Client;
 use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kms::operation::RequestId;
@@ -21,12 +23,12 @@ use aws_sdk_kms::primitives::Blob;
 use aws_sdk_kms::types::DataKeySpec;
 use zeroize::Zeroizing;
 
-use crate::aws::{self, AwsError};
+use crate::aws::{self, AwsError, Patience};
 use crate::crypto::key::{ContentKey, FileKey, FileKeyLength};
 use crate::keys::audit::{Audit, Entry, Operation};
 use crate::keys::provider::{self, FILE_KEY};
 use crate::keys::{Ciphertext, EncryptionContext, KeyError, KeyId, KeyProvider, Refusal, SealedKey};
-use crate::limits::{KMS_CIPHERTEXT_BYTES, KMS_GRANT_TOKENS};
+use crate::limits::{AWS_ATTEMPT_TIMEOUT, AWS_CALL_TIMEOUT, KMS_CIPHERTEXT_BYTES, KMS_GRANT_TOKENS};
 use failure::{Failure, KmsRetry, PROVIDER, Subject, failure, refused};
 
 pub use name::KmsKeyName;
@@ -36,6 +38,7 @@ pub struct AwsKms {
     key: KmsKeyName,
     grant_tokens: Vec<String>,
     config: Option<SdkConfig>,
+    patience: Patience,
     audit: Audit,
 }
 
@@ -80,13 +83,20 @@ impl AwsKms {
             let given = format!("{} of them", grant_tokens.len());
             return Err(KeyError::Invalid { wanted: "at most 10 grant tokens", given });
         }
-        Ok(Self { key, grant_tokens, config: None, audit: Audit::default() })
+        Ok(Self { key, grant_tokens, config: None, patience: Patience::Job, audit: Audit::default() })
     }
 
     /// With every operation recorded.
     #[must_use]
     pub fn with_audit(mut self, audit: Audit) -> Self {
         self.audit = audit;
+        self
+    }
+
+    /// For someone who waits so long.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Patience) -> Self {
+        self.patience = patience;
         self
     }
 
@@ -107,7 +117,7 @@ impl AwsKms {
     /// A client of the region that `key` names, or else of the client's own.
     fn client(&self, key: &KmsKeyName) -> Result<(Client, String), KeyError> {
         // Each client has connections of its own: all calls to a region go over one's.
-        static SHARED: Mutex<BTreeMap<String, Client>> = Mutex::new(BTreeMap::new());
+        static SHARED: Mutex<BTreeMap<(String, Patience), Client>> = Mutex::new(BTreeMap::new());
         let config = match (&self.config, key.region()) {
             (Some(config), Some(region)) => {
                 config.to_builder().region(aws_config::Region::new(region.to_owned())).build()
@@ -116,15 +126,30 @@ impl AwsKms {
             (None, region) => aws::load(region).map_err(|error| not_started(key, &error))?,
         };
         let region = config.region().map(ToString::to_string).unwrap_or_default();
-        let new = || Client::from_conf(aws_sdk_kms::config::Builder::from(&config).retry_classifier(KmsRetry).build());
+        let new = || {
+            let mut client = aws_sdk_kms::config::Builder::from(&config).retry_classifier(KmsRetry);
+            if self.patience != Patience::Job {
+                let retry = config.retry_config().cloned().unwrap_or_else(RetryConfig::standard);
+                let attempts = self.patience.attempts(retry.max_attempts());
+                client = client.retry_config(retry.with_max_attempts(attempts)).timeout_config(self.timeouts(&config));
+            }
+            Client::from_conf(client.build())
+        };
         let client = match self.config {
             Some(_) => new(),
             None => {
                 let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-                shared.entry(region.clone()).or_insert_with(new).clone()
+                shared.entry((region.clone(), self.patience)).or_insert_with(new).clone()
             }
         };
         Ok((client, region))
+    }
+
+    fn timeouts(&self, config: &SdkConfig) -> TimeoutConfig {
+        let set = config.timeout_config().cloned().unwrap_or_else(TimeoutConfig::disabled);
+        let attempt = self.patience.attempt(set.operation_attempt_timeout().unwrap_or(AWS_ATTEMPT_TIMEOUT));
+        let call = self.patience.call(set.operation_timeout().unwrap_or(AWS_CALL_TIMEOUT));
+        set.to_builder().connect_timeout(attempt).operation_attempt_timeout(attempt).operation_timeout(call).build()
     }
 
     fn grants(&self) -> Option<Vec<String>> {

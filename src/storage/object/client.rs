@@ -17,7 +17,7 @@ use object_store::{
     ObjectStoreExt, PutMode, PutOptions, PutPayload, RetryConfig, UpdateVersion,
 };
 
-use crate::aws::{AwsError, block_on, client_region, endpoint, load};
+use crate::aws::{AwsError, Patience, block_on, client_region, endpoint, load};
 use crate::limits;
 use crate::storage::StorageError;
 
@@ -54,6 +54,8 @@ pub(super) struct Settings {
     pub attempts: u32,
     /// How long a try may take.
     pub timeout: Duration,
+    /// How long it may be tried again.
+    pub retry_time: Duration,
 }
 
 /// An object as it is listed.
@@ -104,6 +106,14 @@ impl Bucket {
     /// # Errors
     /// [`StorageError::Refused`] when it is not there or no region is known; [`StorageError::Unavailable`].
     pub fn open(name: &str, encryption: &Encryption) -> Result<Self, StorageError> {
+        Self::open_for(Patience::Job, name, encryption)
+    }
+
+    /// The same, for someone who waits so long.
+    ///
+    /// # Errors
+    /// As [`Bucket::open`].
+    pub(super) fn open_for(patience: Patience, name: &str, encryption: &Encryption) -> Result<Self, StorageError> {
         let path = PathBuf::from(format!("s3://{name}"));
         let fail = |error: &AwsError| before("open", &path, error);
         let client = client_region().map_err(|e| fail(&e))?;
@@ -114,8 +124,9 @@ impl Bucket {
             endpoint: endpoint(&config, "S3"),
             credentials: config.credentials_provider(),
             region,
-            attempts: attempts(),
-            timeout: limits::S3_REQUEST_TIMEOUT,
+            attempts: patience.attempts(attempts()),
+            timeout: patience.attempt(limits::S3_REQUEST_TIMEOUT),
+            retry_time: patience.call(limits::S3_RETRY_TIME),
         };
         Self::open_with(name, encryption, settings)
     }
@@ -123,12 +134,12 @@ impl Bucket {
     /// Opens a bucket with settings other than those of the environment.
     pub(super) fn open_with(name: &str, encryption: &Encryption, settings: Settings) -> Result<Self, StorageError> {
         let path = PathBuf::from(format!("s3://{name}"));
-        let Settings { endpoint: own, credentials, region: known, attempts, timeout } = settings;
+        let Settings { endpoint: own, credentials, region: known, attempts, timeout, retry_time } = settings;
         let options = client_options(own.as_deref(), timeout);
         let retry = RetryConfig {
             backoff: BackoffConfig { max_backoff: limits::S3_LONGEST_WAIT, ..Default::default() },
             max_retries: attempts.saturating_sub(1) as usize,
-            retry_timeout: limits::S3_RETRY_TIME,
+            retry_timeout: retry_time,
         };
         let place = own.clone().unwrap_or_else(|| service(&known));
         let region = bucket_region(name, &place, &options, attempts)?;

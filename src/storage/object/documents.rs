@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use object_store::{Attribute, Attributes};
 
+use crate::aws::Patience;
 use crate::limits::MAX_DOCUMENT_BYTES;
 use crate::storage::documents::{Documents, is_plain};
 use crate::storage::{StorageError, object::client};
 
 use super::client::{Bucket, Same};
+use super::encryption::Encryption;
 use super::location::Location;
 
 /// Documents as objects `PREFIX/NAME`. An object store is private by its own policies; nothing is checked here.
@@ -27,6 +29,14 @@ impl ObjectDocuments {
     /// As [`Bucket::open`].
     pub fn open(at: &Location) -> Result<Self, StorageError> {
         Ok(Self::of(client::bucket_of(at)?, at.clone()))
+    }
+
+    /// The same, for a viewer: what does not answer soon is given up.
+    ///
+    /// # Errors
+    /// As [`Bucket::open`].
+    pub fn open_for_viewers(at: &Location) -> Result<Self, StorageError> {
+        Ok(Self::of(Bucket::open_for(Patience::Viewer, at.bucket(), &Encryption::Bucket)?, at.clone()))
     }
 
     /// A group of further documents inside this one.

@@ -24,6 +24,7 @@ fn settings(address: &str) -> Settings {
         region: REGION.to_owned(),
         attempts: 2,
         timeout: Duration::from_millis(400),
+        retry_time: Duration::from_secs(180),
     }
 }
 
