@@ -80,6 +80,41 @@ pub const FORWARD_CONCURRENCY: usize = 4096;
 pub const FORWARD_CACHE: std::num::NonZeroUsize = std::num::NonZeroUsize::MIN.saturating_add(65_535);
 /// Bytes of a forward authoriser's answer that are read so that its connection can be used again.
 pub const FORWARD_BODY: usize = 16 << 10;
+/// How long a key or its record is given without asking again: for so long a key that was taken away may still be given.
+pub const VAULT_LIFE: std::time::Duration = std::time::Duration::from_secs(300);
+/// How long it is remembered that a key is not there or was refused: short, so that a key is there as soon as it was made.
+pub const VAULT_NEGATIVE_LIFE: std::time::Duration = std::time::Duration::from_secs(2);
+/// How much longer keys are given when store or provider fails: longer than most disturbances of KMS and S3, and as long as
+/// viewers keep the key themselves.
+pub const VAULT_STALE_FOR: std::time::Duration = std::time::Duration::from_secs(600);
+/// How long a viewer waits for the key store, and then for the provider: players give up after 5 to 10 s.
+pub const VAULT_WAIT: std::time::Duration = std::time::Duration::from_secs(2);
+/// Keys kept open, and records: about 600 bytes for both.
+pub const VAULT_CAPACITY: usize = 100_000;
+/// Ids remembered of which there is no key, or none that opens: about 100 bytes each, whatever viewers make up.
+pub const VAULT_STRANGERS: usize = 10_000;
+/// Calls to the key store at once, and to providers: at 20 ms each, 1,600 a second.
+pub const VAULT_CALLS: usize = 32;
+/// Viewers who wait for calls, and calls that wait for their turn. A thousand wait for one call as well as one.
+pub const VAULT_WAITING: usize = 4096;
+/// How long a call is given to end before the next viewer may ask anew: longer than a call to AWS with all its attempts.
+pub const VAULT_LONGEST_CALL: std::time::Duration = std::time::Duration::from_secs(15);
+/// How long a key that failed is left alone at first; twice as long each time.
+pub const VAULT_FIRST_PAUSE: std::time::Duration = std::time::Duration::from_millis(250);
+/// How long it is left alone at most, while viewers ask for it.
+pub const VAULT_LONGEST_BACKOFF: std::time::Duration = std::time::Duration::from_secs(4);
+/// How long it is left alone at most when whoever failed has named a time.
+pub const VAULT_LONGEST_PAUSE: std::time::Duration = std::time::Duration::from_secs(30);
+/// When viewers are told to come again who were too many.
+pub const VAULT_BUSY_PAUSE: std::time::Duration = std::time::Duration::from_secs(1);
+/// How long the server says that it is not ready after it has turned viewers away.
+pub const VAULT_TROUBLE_SHOWN: std::time::Duration = std::time::Duration::from_secs(10);
+/// How often keys that nobody asks for any more are looked for, to be wiped.
+pub const VAULT_SWEEP: std::time::Duration = std::time::Duration::from_secs(10);
+/// How many of them are wiped in one go.
+pub const VAULT_SWEPT_AT_ONCE: usize = 1000;
+/// A refusal is answered after this at the soonest: longer than a look into a folder takes.
+pub const VAULT_REFUSAL: std::time::Duration = std::time::Duration::from_millis(3);
 // --- ts ---
 
 /// How many bytes of the input are searched for the first packet before it is refused as not MPEG-TS. Captures may

@@ -16,6 +16,7 @@ mod respond;
 mod route;
 #[cfg(test)]
 mod tests;
+pub mod vault;
 
 pub use error::ServeError;
 pub use listen::run;
