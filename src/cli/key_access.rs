@@ -244,11 +244,24 @@ impl KeyStoreArgs {
     /// # Errors
     /// When others have access to it, or the one that was named is not there; whatever storage reports.
     pub fn open(&self) -> Result<Option<KeyStore>, CliError> {
+        self.open_by(KeyStore::open)
+    }
+
+    /// The same, for a server whose viewers wait.
+    ///
+    /// # Errors
+    /// As [`KeyStoreArgs::open`].
+    #[cfg(feature = "server")]
+    pub fn open_for_viewers(&self) -> Result<Option<KeyStore>, CliError> {
+        self.open_by(KeyStore::open_for_viewers)
+    }
+
+    fn open_by(&self, open: fn(&Path) -> Result<KeyStore, KeyError>) -> Result<Option<KeyStore>, CliError> {
         if let Some(place) = &self.key_store {
             if is_absent(place) {
                 return Err(CliError::new(Exit::Key, format!("there is no key store {}", place.display())));
             }
-            return Ok(Some(KeyStore::open(place)?));
+            return Ok(Some(open(place)?));
         }
         let place = home::resolve()?;
         if is_absent(&place) {
@@ -256,7 +269,7 @@ impl KeyStoreArgs {
         }
         durable::check_private(&place).map_err(KeyError::from)?;
         let place = home::key_store(&place);
-        if is_absent(&place) { Ok(None) } else { Ok(Some(KeyStore::open(&place)?)) }
+        if is_absent(&place) { Ok(None) } else { Ok(Some(open(&place)?)) }
     }
 
     /// Opens the key store and takes a key out of it.

@@ -24,6 +24,8 @@ mod package_report;
 mod progress;
 #[cfg(feature = "server")]
 mod serve;
+#[cfg(feature = "server")]
+pub mod served_keys;
 mod signal;
 mod table;
 #[cfg(feature = "server")]
