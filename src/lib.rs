@@ -36,7 +36,7 @@
 //! | [`keys`] | local keyring, AWS KMS, sealed keys, claims, the audit log |
 //! | [`package`] | one job, from inputs to commit record |
 //! | [`verify`] | reads a package as a player does and finds what is wrong with it |
-#![cfg_attr(feature = "server", doc = "| [`server`] | packages and their keys over HTTP, on loopback |")]
+#![cfg_attr(feature = "server", doc = "| [`server`] | packages, and keys for viewers who may have them, over HTTP |")]
 #![cfg_attr(not(feature = "server"), doc = "| `server` | not built: it needs the feature `server` |")]
 //! | [`cli`] | the command line |
 //! | [`manual`] | architecture, stored formats, threat model, operations |

@@ -31,9 +31,8 @@ pub const FRAME_RATE: u32 = 300;
 
 /// The largest `keyrung.json` that is read, in bytes: about 300,000 segments with their checksums.
 pub const SERVER_MAX_RECORD_BYTES: u64 = 64 << 20;
-/// Connections open at once; more wait in the system's accept queue. Each may hold one file, so this also keeps the
-/// server under the usual limit of 1,024 descriptors.
-pub const SERVER_MAX_CONNECTIONS: usize = 256;
+/// Connections open at once; more wait in the system's accept queue. Each may hold one file besides, and takes some 40 KiB.
+pub const SERVER_MAX_CONNECTIONS: usize = 4096;
 /// How long a client may take to send a request's head, and how long an idle connection is kept: longer than the
 /// usual segment, so that a player fetches segment after segment on one connection.
 pub const SERVER_HEADER_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(15);
@@ -45,6 +44,52 @@ pub const SERVER_MAX_HEAD_BYTES: usize = 16 << 10;
 pub const SERVER_CHUNK_BYTES: usize = 64 << 10;
 /// How long requests in flight may go on after the server was told to stop.
 pub const SERVER_DRAIN: std::time::Duration = std::time::Duration::from_secs(5);
+/// How long it goes on after `/readyz` has begun to say 503: load balancers look every second or two.
+pub const SERVER_DRAIN_DELAY: std::time::Duration = std::time::Duration::from_secs(5);
+/// Connections of one client address: many viewers may stand behind one.
+pub const SERVER_CLIENT_CONNECTIONS: usize = 256;
+/// How long a connection may pass without a request or a byte taken. HTTP/1.1 is bound by the header timeout already.
+pub const SERVER_IDLE_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(60);
+/// How long a request may take until it is answered: players give up after 8 to 10 s (PLY-001).
+pub const SERVER_REQUEST_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(10);
+/// Bytes in a request's path and query: a token with a few claims has under 2,000.
+pub const SERVER_MAX_URI_BYTES: usize = 8 << 10;
+/// HTTP/2 streams of one connection at once: a CDN's edge asks for several viewers.
+pub const SERVER_STREAMS: u32 = 64;
+/// Requests for keys a second of one address. Players that do not keep keys ask once a segment (PLY-003).
+pub const SERVER_CLIENT_RATE: u32 = 100;
+/// As many may come at once: an office of viewers that begin together.
+pub const SERVER_CLIENT_BURST: u32 = 1000;
+/// Requests for keys a second of one viewer.
+pub const SERVER_SUBJECT_RATE: u32 = 10;
+/// As many may come at once: a player that looks through its renditions, and is started anew.
+pub const SERVER_SUBJECT_BURST: u32 = 100;
+/// How often rates of those who have not asked for long are forgotten. At 100,000 new addresses a second, 100 MB.
+pub const SERVER_RATE_SWEEP: std::time::Duration = std::time::Duration::from_secs(10);
+/// How long a player may keep a key: long enough that those who ask with every segment find it in their own cache.
+pub const SERVER_KEY_MAX_AGE: std::time::Duration = std::time::Duration::from_secs(300);
+/// When to come again after what passes.
+pub const SERVER_RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(2);
+/// Audit lines on their way: some 3 MB, and a tenth of a second at 100,000 a second.
+pub const SERVER_AUDIT_QUEUE: usize = 16 << 10;
+/// How soon a line that could not be written is tried again.
+pub const SERVER_AUDIT_RETRY: std::time::Duration = std::time::Duration::from_millis(200);
+/// The largest file of certificates or keys that is read, in bytes: a system's whole bundle of roots has 220 KiB.
+pub const SERVER_MAX_PEM_BYTES: u64 = 1 << 20;
+/// The largest configuration file that is read, in bytes.
+pub const SERVER_MAX_CONFIG_BYTES: u64 = 1 << 20;
+/// How often an HTTP/2 client is asked whether it is there, and how long it may take to say so.
+pub const SERVER_H2_KEEP_ALIVE: std::time::Duration = std::time::Duration::from_secs(20);
+/// Streams that an HTTP/2 client has reset before they were looked at; with more the connection ends (CVE-2023-44487).
+pub const SERVER_H2_PENDING_RESETS: usize = 20;
+/// Streams that were reset for a client's errors; with more the connection ends.
+pub const SERVER_H2_LOCAL_RESETS: usize = 128;
+/// How long a connection that was asked to end may still take.
+pub const SERVER_LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(1);
+/// Connections to `/metrics` at once.
+pub const SERVER_METRICS_CONNECTIONS: usize = 16;
+/// How long one of them may live.
+pub const SERVER_METRICS_LIFE: std::time::Duration = std::time::Duration::from_secs(60);
 /// Bytes of a token, a signed URL's parameter or its cookie. Identity providers' tokens have 1 to 4 KiB; the request's head bounds
 /// it too.
 pub const TOKEN_BYTES: usize = 8 << 10;

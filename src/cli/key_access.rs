@@ -220,6 +220,13 @@ pub struct KeyStoreArgs {
 }
 
 impl KeyStoreArgs {
+    /// The same; where none was named, this one.
+    #[cfg(feature = "server")]
+    #[must_use]
+    pub fn or(&self, place: Option<&Path>) -> Self {
+        Self { key_store: self.key_store.clone().or_else(|| place.map(Path::to_owned)) }
+    }
+
     /// Opens the key store, and the provider of new keys, and makes store and local keyring where they are missing.
     ///
     /// # Errors

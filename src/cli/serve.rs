@@ -1,38 +1,72 @@
-//! `keyrung serve`: packages and their keys, for players on this machine.
+//! `keyrung serve`: keys for viewers who may have them, and packages.
 
-use std::collections::HashMap;
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use serde_json::json;
+use tokio::sync::mpsc::unbounded_channel;
 
 use crate::keys::{ContentId, KeyId};
-use crate::server::{KeyBytes, ServeError, ServedPackage, run as serve};
+use crate::server::config::{self, Config, Flags};
+use crate::server::{Control, ServeError, ServedPackage, check, run as serve};
 
 use super::error::CliError;
 use super::exit::Exit;
 use super::key_access::{KeyStoreArgs, OpenArgs};
 use super::output::Output;
+use super::serve_outside::{Outside, Sources};
+use super::served_keys::ServedKeys;
 use super::signal;
 
-/// Serve packages and their keys to players on this machine
+/// Serve keys to viewers who may have them, and packages
 ///
-/// Serves the files of the packages, the keys of exactly these packages, and a page with a player at /. There is no
-/// authoriser yet: only this machine is answered, and requests that a proxy passed on are refused. Keys are opened when
-/// it starts. SIGINT (Ctrl-C) and SIGTERM end it, with exit code 0; a second one ends it at once.
+/// With an authorizer in the configuration, the keys of the whole key store are given to whoever it lets, on any
+/// address. Without one only this machine is answered, and only the keys of the packages named here are given; requests
+/// that a proxy passed on are refused. Either way the packages' files are served, and a page with a player at /.
+///
+/// Settings come from --config, from variables KEYRUNG_SERVE_..., and from flags, the later above the earlier;
+/// --print-config shows all of them. SIGHUP reads them again, with certificates and secrets; what cannot be used changes
+/// nothing. SIGINT (Ctrl-C) and SIGTERM let requests in flight end, with exit code 0; a second one ends it at once.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   keyrung serve film
-  keyrung serve films/* --listen 127.0.0.1:0")]
+  keyrung serve films/* --listen 127.0.0.1:0
+  keyrung serve --config /etc/keyrung/serve.toml --check-config
+  keyrung serve --print-config")]
 pub struct ServeArgs {
     /// Folders that keyrung package made
-    #[arg(required = true, value_name = "FOLDER")]
+    #[arg(value_name = "FOLDER")]
     folders: Vec<PathBuf>,
-    /// Loopback address and port to listen on; port 0 lets the system choose
-    #[arg(long, default_value = "127.0.0.1:8484", value_name = "ADDR", value_parser = address)]
-    listen: SocketAddr,
+    /// Settings in TOML
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Address and port to listen on, loopback without an authorizer; port 0 lets the system choose [default: 127.0.0.1:8484]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    listen: Option<SocketAddr>,
+    /// Loopback address and port of /metrics [default: none]
+    #[arg(long, value_name = "ADDR", value_parser = address)]
+    metrics_listen: Option<SocketAddr>,
+    /// Network of proxies that are believed when they name the client; may be given several times
+    #[arg(long, value_name = "CIDR")]
+    trusted_proxy: Vec<String>,
+    /// Origin whose pages may read answers, such as https://example.com; may be given several times
+    #[arg(long, value_name = "ORIGIN")]
+    allowed_origin: Vec<String>,
+    /// Serve over TLS with this certificate chain (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_certificate: Option<PathBuf>,
+    /// The certificate's private key (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    tls_key: Option<PathBuf>,
+    /// Say whether the settings can be used, and end
+    #[arg(long)]
+    check_config: bool,
+    /// Print all settings with their values and what they are for, and end
+    #[arg(long, conflicts_with = "check_config")]
+    print_config: bool,
     #[command(flatten)]
     open: OpenArgs,
     #[command(flatten)]
@@ -47,6 +81,104 @@ fn address(text: &str) -> Result<SocketAddr, String> {
     numeric.parse().map_err(|_| "an address is IP:PORT, such as 127.0.0.1:8484".to_owned())
 }
 
+/// Serves until a signal comes.
+///
+/// # Errors
+/// When settings cannot be used, a folder holds no package, without an authoriser a package's key does not open, or an address
+/// cannot be listened on.
+pub fn run(args: ServeArgs, output: Output) -> Result<(), CliError> {
+    let sources = args.sources();
+    if args.print_config {
+        let config = sources.config()?;
+        output.json(&config::value(&config));
+        output.text(&config::print(&config));
+        return Ok(());
+    }
+    let mut settings = sources.settings()?;
+    if args.check_config {
+        check(settings)?;
+        args.key_store.or(sources.config()?.key_store.as_deref()).open()?;
+        output.json(&json!({"config": "good"}));
+        output.text("the settings are good\n");
+        return Ok(());
+    }
+    let (control, controls) = unbounded_channel();
+    let stop = control.clone();
+    // When nobody listens any more it has ended already.
+    signal::watch(move || {
+        let _ = stop.send(Control::Stop);
+    })?;
+    // Without anything that a reload would read, a terminal that hangs up is to end it.
+    if args.config.is_some() || settings.config.is_authorized() || settings.config.tls.is_some() {
+        signal::watch_hangup(move || {
+            let _ = control.send(Control::Reload);
+        })?;
+    }
+    let entries = settings.packages.iter().map(Entry::of).collect::<Result<Vec<_>, _>>()?;
+    let key_store = args.key_store.or(settings.config.key_store.as_deref());
+    if !settings.config.is_authorized() {
+        for entry in &entries {
+            entry.check_key(&key_store, &args.open)?;
+        }
+    }
+    let keys = ServedKeys::open(&key_store, &args.open)?;
+    bound_connections(&mut settings.config, output);
+    let announcement = Announcement { entries, scheme: scheme(&settings.config) };
+    let outside =
+        Outside { sources, output, ready: Box::new(move |at, metrics| announcement.print(at, metrics, output)) };
+    serve(settings, Arc::new(keys), Arc::new(outside), controls)?;
+    output.note("stopped");
+    Ok(())
+}
+
+impl ServeArgs {
+    fn sources(&self) -> Sources {
+        let mut flags = Flags::default();
+        let text = |path: &PathBuf| path.to_string_lossy().into_owned();
+        for (name, value) in [
+            ("listen", self.listen.map(|address| address.to_string())),
+            ("metrics_listen", self.metrics_listen.map(|address| address.to_string())),
+            ("tls.certificate", self.tls_certificate.as_ref().map(text)),
+            ("tls.key", self.tls_key.as_ref().map(text)),
+        ] {
+            if let Some(value) = value {
+                flags.set(name, value);
+            }
+        }
+        for (name, values) in [("trusted_proxies", &self.trusted_proxy), ("allowed_origins", &self.allowed_origin)] {
+            if !values.is_empty() {
+                flags.set(name, values.clone());
+            }
+        }
+        Sources { file: self.config.clone(), flags, folders: self.folders.clone() }
+    }
+}
+
+/// Descriptors that are open besides connections: standard streams, the runtime's, listeners, logs, the key store.
+const OTHER_DESCRIPTORS: u64 = 64;
+
+/// Raises the limit of open files to what the system allows, and keeps connections under it. Each may hold a file too.
+fn bound_connections(config: &mut Config, output: Output) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let wanted = (config.limits.connections as u64).saturating_mul(2).saturating_add(OTHER_DESCRIPTORS);
+    let Some(current) = current.filter(|current| *current < wanted) else { return };
+    let raised = maximum.map_or(wanted, |maximum| maximum.min(wanted)).max(current);
+    let raised = match setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum }) {
+        Ok(()) => raised,
+        Err(_) => current,
+    };
+    if raised < wanted {
+        let connections = usize::try_from(raised.saturating_sub(OTHER_DESCRIPTORS) / 2).unwrap_or(1).max(1);
+        output.warning(&format!("{raised} open files are allowed: that is enough for {connections} connections"));
+        config.limits.connections = connections;
+    }
+}
+
+fn scheme(config: &Config) -> &'static str {
+    if config.tls.is_some() { "https" } else { "http" }
+}
+
 /// A package, its key's id, and its master playlist's place on the server.
 struct Entry {
     content_id: ContentId,
@@ -55,72 +187,65 @@ struct Entry {
     path: String,
 }
 
-/// Serves until a signal comes.
-///
-/// # Errors
-/// When a folder holds no package, a key does not open, or the address cannot be listened on.
-pub fn run(args: ServeArgs, output: Output) -> Result<(), CliError> {
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    signal::watch(move || drop(stop))?;
-    let packages = args.folders.iter().map(|folder| ServedPackage::open(folder)).collect::<Result<Vec<_>, _>>()?;
-    let entries = packages.iter().map(entry).collect::<Result<Vec<_>, _>>()?;
-    let keys = unseal(&entries, &args)?;
-    let source = move |id: &str| -> Option<KeyBytes> { keys.get(id).cloned() };
-    let ready = |address: SocketAddr| announce(address, &entries, output);
-    serve(args.listen, packages, source, ready, async {
-        // Whatever comes, it is the end: the sender is only ever dropped.
-        let _ = stopped.await;
-    })?;
-    output.note("stopped");
-    Ok(())
-}
+impl Entry {
+    fn of(package: &ServedPackage) -> Result<Self, CliError> {
+        let folder = package.folder.clone();
+        let malformed = |error: crate::keys::KeyError| {
+            CliError::new(Exit::Input, format!("{}: keyrung.json: {error}", package.folder.display()))
+        };
+        let content_id: ContentId = package.content_id.parse().map_err(malformed)?;
+        let key_id = package.key_ids.first().map(|id| id.parse()).transpose().map_err(malformed)?;
+        // A content id and the names in a package are plain: nothing in them needs escaping in a URL or a shell.
+        let path = format!("{content_id}/{}", package.master);
+        Ok(Self { content_id, folder, key_id, path })
+    }
 
-fn entry(package: &ServedPackage) -> Result<Entry, CliError> {
-    let folder = package.folder.clone();
-    let malformed = |error: crate::keys::KeyError| {
-        CliError::new(Exit::Input, format!("{}: keyrung.json: {error}", package.folder.display()))
-    };
-    let content_id: ContentId = package.content_id.parse().map_err(malformed)?;
-    let key_id = package.key_ids.first().map(|id| id.parse()).transpose().map_err(malformed)?;
-    // A content id and the names in a package are plain: nothing in them needs escaping in a URL or a shell.
-    let path = format!("{content_id}/{}", package.master);
-    Ok(Entry { content_id, folder, key_id, path })
-}
-
-/// The keys of exactly these packages, each opened through the provider that it names. All of them are open before anyone can
-/// ask.
-fn unseal(entries: &[Entry], args: &ServeArgs) -> Result<HashMap<String, KeyBytes>, CliError> {
-    let mut keys = HashMap::new();
-    let access = args.open.access()?;
-    for entry in entries {
-        let Some(key_id) = entry.key_id else { continue };
-        let (_, sealed) = args.key_store.find(&key_id)?;
-        if sealed.content_id != entry.content_id {
-            let text = format!("{}: its key {key_id} is for content id {}", entry.folder.display(), sealed.content_id);
+    /// Opens the key once, through the provider that it names: who watches at home is told at once what is wrong.
+    fn check_key(&self, key_store: &KeyStoreArgs, open: &OpenArgs) -> Result<(), CliError> {
+        let Some(key_id) = self.key_id else { return Ok(()) };
+        let (_, sealed) = key_store.find(&key_id)?;
+        if sealed.content_id != self.content_id {
+            let text = format!("{}: its key {key_id} is for content id {}", self.folder.display(), sealed.content_id);
             return Err(CliError::new(Exit::Key, text).hint("its commit record was changed: package it again"));
         }
-        keys.insert(key_id.to_string(), KeyBytes::new(*access.unseal(&sealed)?.expose()));
+        open.access()?.unseal(&sealed)?;
+        Ok(())
     }
-    Ok(keys)
 }
 
-fn announce(address: SocketAddr, entries: &[Entry], output: Output) {
-    let base = format!("http://{address}/");
-    let package = |entry: &Entry| {
-        json!({
-            "content_id": entry.content_id, "folder": entry.folder, "key_id": entry.key_id,
-            "url": format!("{base}{}", entry.path),
-        })
-    };
-    output.json(&json!({
-        "address": address.to_string(), "url": base, "packages": entries.iter().map(package).collect::<Vec<_>>(),
-    }));
-    let mut text = format!("{base} in a browser with HLS of its own, or\n");
-    for entry in entries {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "ffplay {base}{}", entry.path);
+/// What is said once it listens.
+struct Announcement {
+    entries: Vec<Entry>,
+    scheme: &'static str,
+}
+
+impl Announcement {
+    fn print(&self, address: SocketAddr, metrics: Option<SocketAddr>, output: Output) {
+        let base = format!("{}://{address}/", self.scheme);
+        let metrics = metrics.map(|address| format!("http://{address}/metrics"));
+        let package = |entry: &Entry| {
+            json!({
+                "content_id": entry.content_id, "folder": entry.folder, "key_id": entry.key_id,
+                "url": format!("{base}{}", entry.path),
+            })
+        };
+        output.json(&json!({
+            "address": address.to_string(), "url": base, "metrics": metrics,
+            "packages": self.entries.iter().map(package).collect::<Vec<_>>(),
+        }));
+        let mut text = match self.entries.is_empty() {
+            true => format!("keys at {base}v1/keys/\n"),
+            false => format!("{base} in a browser with HLS of its own, or\n"),
+        };
+        for entry in &self.entries {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "ffplay {base}{}", entry.path);
+        }
+        if let Some(metrics) = metrics {
+            let _ = writeln!(text, "figures at {metrics}");
+        }
+        output.text(&text);
     }
-    output.text(&text);
 }
 
 impl From<ServeError> for CliError {
@@ -134,6 +259,10 @@ impl From<ServeError> for CliError {
                 Self::usage(message).hint("choose another with --listen; port 0 lets the system choose")
             }
             ServeError::Duplicate { .. } => Self::usage(message).hint("serve them one at a time"),
+            ServeError::Authorizers(_) | ServeError::Tls(_) => {
+                Self::usage(message).hint("keyrung serve --check-config looks at settings without serving")
+            }
+            ServeError::Audit { .. } => Self::new(Exit::Storage, message),
             ServeError::Runtime { .. } => Self::new(Exit::Internal, message),
             ServeError::Version { .. } => {
                 Self::new(Exit::Input, message).hint("use the version of keyrung that made it, or a later one")

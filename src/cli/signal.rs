@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::thread;
 
+#[cfg(feature = "server")]
+use signal_hook::consts::SIGHUP;
 use signal_hook::consts::{SIGINT, SIGTERM, SIGXFSZ};
 
 use super::error::CliError;
@@ -41,6 +43,18 @@ pub fn watch(first: impl FnOnce() + Send + 'static) -> Result<(), CliError> {
             }
         }
     });
+    Ok(())
+}
+
+/// Calls `reload` whenever SIGHUP comes, which then no longer ends the process.
+///
+/// # Errors
+/// When the system lets no handler be installed.
+#[cfg(feature = "server")]
+pub fn watch_hangup(reload: impl Fn() + Send + 'static) -> Result<(), CliError> {
+    let failed = |error: std::io::Error| CliError::new(Exit::Internal, format!("cannot watch for signals: {error}"));
+    let mut signals = signal_hook::iterator::Signals::new([SIGHUP]).map_err(failed)?;
+    thread::spawn(move || signals.forever().for_each(|_| reload()));
     Ok(())
 }
 

@@ -19,3 +19,6 @@ pub mod players {}
 
 #[doc = include_str!("tokens.md")]
 pub mod tokens {}
+
+#[doc = include_str!("server.md")]
+pub mod server {}

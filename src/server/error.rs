@@ -4,6 +4,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::server::TlsError;
+use crate::server::authorizers::SettingsError;
+
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -19,6 +22,20 @@ pub enum ServeError {
     Listen {
         /// The address asked for.
         listen: SocketAddr,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// What authorisers are to be made from cannot be used.
+    #[error(transparent)]
+    Authorizers(#[from] SettingsError),
+    /// Certificate or key cannot be used.
+    #[error("tls: {0}")]
+    Tls(#[from] TlsError),
+    /// The audit log cannot be opened.
+    #[error("audit log {}: {source}", file.display())]
+    Audit {
+        /// The file.
+        file: PathBuf,
         /// The system's reason.
         source: io::Error,
     },

@@ -1,142 +1,240 @@
-//! The listener: connections with a bound on their number, their time and their head, and an orderly end.
+//! The listeners: connections with a bound on their number, reloads, and an orderly end.
 
-use std::future::Future;
+use std::future::poll_fn;
+use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::{JoinSet, spawn_blocking};
+use tokio::time::{Instant, interval, sleep, sleep_until, timeout};
 
-use crate::limits::{
-    SERVER_CHUNK_BYTES, SERVER_DRAIN, SERVER_HEADER_TIMEOUT, SERVER_MAX_CONNECTIONS, SERVER_MAX_HEAD_BYTES,
-    SERVER_MAX_HEADERS,
-};
-use crate::server::package::{Catalog, ServedPackage};
-use crate::server::{KeySource, ServeError, route};
+use crate::limits::SERVER_RATE_SWEEP;
+use crate::server::audit;
+use crate::server::connection;
+use crate::server::generation::Gate;
+use crate::server::limit::Connections;
+use crate::server::metrics_listener;
+use crate::server::outside::{Control, Outside, Settings};
+use crate::server::running::Running;
+use crate::server::vault::Open;
+use crate::server::{Notice, ServeError};
 
-/// The bounds that tests make smaller.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Bounds {
-    pub(super) header_timeout: Duration,
-    pub(super) connections: usize,
-    pub(super) drain: Duration,
-}
-
-impl Default for Bounds {
-    fn default() -> Self {
-        Self { header_timeout: SERVER_HEADER_TIMEOUT, connections: SERVER_MAX_CONNECTIONS, drain: SERVER_DRAIN }
-    }
-}
-
-/// Serves until `shutdown` is there, then lets requests in flight end, for at most [`SERVER_DRAIN`]. Blocks.
-///
-/// `on_ready` is called once, with the address that is listened on (port 0 asks the system for one). `shutdown` is
-/// polled inside the server's tokio runtime, so it may be one of tokio's signals.
+/// Serves until [`Control::Stop`], then lets requests in flight end. Blocks.
 ///
 /// # Errors
-///
-/// [`ServeError::NotLoopback`], [`Listen`](ServeError::Listen), [`Runtime`](ServeError::Runtime),
-/// [`Duplicate`](ServeError::Duplicate), and [`Malformed`](ServeError::Malformed) for a content id with no place in a
-/// URL. Once it serves, nothing of a client's doing ends it.
+/// What keeps it from starting: settings, files that they name, addresses that cannot be listened on. Once it serves,
+/// nothing of a client's doing ends it, and a reload that fails changes nothing.
 pub fn run(
-    listen: SocketAddr,
-    packages: Vec<ServedPackage>,
-    keys: impl KeySource,
-    on_ready: impl FnOnce(SocketAddr),
-    shutdown: impl Future<Output = ()>,
+    settings: Settings,
+    open: Arc<dyn Open>,
+    outside: Arc<dyn Outside>,
+    controls: mpsc::UnboundedReceiver<Control>,
 ) -> Result<(), ServeError> {
-    run_within(Bounds::default(), listen, packages, keys, on_ready, shutdown)
-}
-
-pub(super) fn run_within(
-    bounds: Bounds,
-    listen: SocketAddr,
-    packages: Vec<ServedPackage>,
-    keys: impl KeySource,
-    on_ready: impl FnOnce(SocketAddr),
-    shutdown: impl Future<Output = ()>,
-) -> Result<(), ServeError> {
-    if !listen.ip().is_loopback() {
-        return Err(ServeError::NotLoopback { listen });
-    }
-    let router = route::router(Catalog::new(packages)?, keys);
+    let (listen, metrics_listen) = (settings.config.listen, settings.config.metrics_listen);
+    let connections = settings.config.limits.connections;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("keyrung-serve")
         .build()
         .map_err(|source| ServeError::Runtime { source })?;
     let result = runtime.block_on(async {
+        let running = Arc::new(Running::new(settings, open, Arc::clone(&outside))?);
+        let listener = bind(listen).await?;
         let failed = |source| ServeError::Listen { listen, source };
-        let listener = TcpListener::bind(listen).await.map_err(failed)?;
-        on_ready(listener.local_addr().map_err(failed)?);
-        serve(bounds, listener, router, shutdown).await;
-        Ok(())
+        let address = listener.local_addr().map_err(failed)?;
+        let metrics = match metrics_listen {
+            None => None,
+            Some(listen) => Some(bind(listen).await?),
+        };
+        let metrics_address = metrics.as_ref().and_then(|metrics| metrics.local_addr().ok());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(sweep(Arc::clone(&running)));
+        if let Some(listener) = metrics {
+            tasks.spawn(metrics_listener::serve(Arc::clone(&running), listener));
+        }
+        // Key sets at URLs may take long; until they are there, /readyz says so.
+        let refreshing = Arc::clone(&running);
+        tasks.spawn(async move { refreshing.refresh().await });
+        outside.ready(address, metrics_address);
+        serve(&running, listener, connections, controls).await;
+        running.vault.forget();
+        tasks.shutdown().await;
+        Ok::<_, ServeError>(running)
     });
     // A key provider that hangs on its own thread must not keep the process.
     runtime.shutdown_timeout(Duration::from_millis(100));
-    result
+    let running = result?;
+    if let Some(running) = Arc::into_inner(running) {
+        let until = std::time::Instant::now() + audit::LAST_LINES;
+        let threads = running.end();
+        while threads.iter().any(|thread| !thread.is_finished()) && std::time::Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+    Ok(())
 }
 
-async fn serve(bounds: Bounds, listener: TcpListener, router: Router, shutdown: impl Future<Output = ()>) {
-    let mut shutdown = pin!(shutdown);
-    let places = Arc::new(Semaphore::new(bounds.connections));
+async fn bind(listen: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(listen).await.map_err(|source| ServeError::Listen { listen, source })
+}
+
+/// Accepts until it is to stop; then drains.
+async fn serve(
+    running: &Arc<Running>,
+    listener: TcpListener,
+    places: usize,
+    mut controls: mpsc::UnboundedReceiver<Control>,
+) {
     let (stop, stopped) = watch::channel(());
-    let mut connections = JoinSet::new();
+    let mut accepting = Accepting {
+        running: Arc::clone(running),
+        listener,
+        places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
+        of_clients: Connections::default(),
+        connections: JoinSet::new(),
+        stopped,
+    };
+    let mut reload = JoinSet::new();
+    let mut is_again = false;
     loop {
+        tokio::select! {
+            control = controls.recv() => match control {
+                // One at a time, and one more if it was asked for meanwhile.
+                Some(Control::Reload) if reload.is_empty() => { reload.spawn(reloaded(Arc::clone(running))); }
+                Some(Control::Reload) => is_again = true,
+                Some(Control::Stop) | None => break,
+            },
+            Some(_) = reload.join_next() => if std::mem::take(&mut is_again) {
+                reload.spawn(reloaded(Arc::clone(running)));
+            },
+            () = accepting.next() => {}
+        }
+    }
+    reload.detach_all();
+    let generation = running.generation();
+    running.drain();
+    if matches!(generation.gate, Gate::Authorizers(_)) && !generation.shutdown.delay.is_zero() {
+        running.outside.notice(Notice::Draining);
+        let until = Instant::now() + generation.shutdown.delay;
+        let mut end = std::pin::pin!(sleep_until(until));
+        loop {
+            tokio::select! {
+                () = end.as_mut() => break,
+                () = accepting.next() => {}
+            }
+        }
+    }
+    let deadline = generation.shutdown.deadline;
+    drop(generation);
+    accepting.end(stop, deadline).await;
+}
+
+async fn reloaded(running: Arc<Running>) {
+    let reloading = Arc::clone(&running);
+    // A panic in there is as good as a reload that failed.
+    let _ = spawn_blocking(move || reloading.reload()).await;
+    running.refresh().await;
+}
+
+/// Rates of those who have not asked for long are forgotten.
+async fn sweep(running: Arc<Running>) {
+    let mut ticks = interval(SERVER_RATE_SWEEP);
+    loop {
+        ticks.tick().await;
+        running.generation().rates.sweep();
+    }
+}
+
+struct Accepting {
+    running: Arc<Running>,
+    listener: TcpListener,
+    places: Arc<Semaphore>,
+    of_clients: Connections,
+    connections: JoinSet<()>,
+    stopped: watch::Receiver<()>,
+}
+
+impl Accepting {
+    /// Waits for a connection to come or to go. May be dropped at any time.
+    async fn next(&mut self) {
         let accepted = async {
-            // The place is taken before the connection is: those beyond the limit wait in the system's queue.
-            let place = Arc::clone(&places).acquire_owned().await;
-            (place, listener.accept().await)
+            // The place is waited for before the connection is taken: those beyond the limit wait in the system's queue.
+            let place = self.places.acquire().await;
+            drop(place);
+            self.listener.accept().await
         };
         tokio::select! {
-            () = &mut shutdown => break,
-            Some(_) = connections.join_next() => {}
-            (place, accepted) = accepted => match accepted {
-                Ok((stream, _)) => {
-                    let connection = connection(bounds, stream, router.clone(), stopped.clone());
-                    connections.spawn(async move {
-                        connection.await;
-                        drop(place);
-                    });
+            Some(_) = self.connections.join_next() => {}
+            accepted = accepted => match accepted {
+                Ok((stream, peer)) => self.take(stream, peer),
+                Err(error) if is_of_client(&error) => {}
+                // There are no descriptors left: it passes when one connection ends.
+                Err(error) => {
+                    self.running.outside.notice(Notice::Accept(error));
+                    sleep(Duration::from_millis(200)).await;
                 }
-                // The client went away, or there are no descriptors left: both pass.
-                Err(_) => sleep(Duration::from_millis(50)).await,
             },
         }
     }
-    drop(listener);
-    drop(stop);
-    let drained = async { while connections.join_next().await.is_some() {} };
-    // Beyond the deadline, dropping the set ends what is left.
-    let _ = timeout(bounds.drain, drained).await;
+
+    fn take(&mut self, stream: TcpStream, peer: SocketAddr) {
+        let running = Arc::clone(&self.running);
+        let generation = running.generation();
+        let most = match generation.gate {
+            Gate::Local => 0,
+            // Many clients come from there.
+            Gate::Authorizers(_) if generation.proxies.trusts(peer.ip().to_canonical()) => 0,
+            Gate::Authorizers(_) => generation.limits.connections_per_client,
+        };
+        drop(generation);
+        let Some(of_client) = self.of_clients.take(peer.ip(), most) else {
+            return running.metrics.closed("client");
+        };
+        // Only this task takes places, so the one that was seen is there.
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { return };
+        let stopped = self.stopped.clone();
+        self.connections.spawn(async move {
+            running.metrics.connections.inc();
+            connection::serve(Arc::clone(&running), stream, peer, stopped).await;
+            running.metrics.connections.dec();
+            drop((place, of_client));
+        });
+    }
+
+    /// Takes what has come so far, closes the listener, and lets requests in flight end until the deadline.
+    async fn end(mut self, stop: watch::Sender<()>, deadline: Duration) {
+        // Connections that the system has accepted already would be reset with the listener.
+        while self.places.available_permits() > 0
+            && let Some((stream, peer)) = self.pending().await
+        {
+            self.take(stream, peer);
+        }
+        drop(self.listener);
+        drop(stop);
+        let mut connections = self.connections;
+        let drained = async { while connections.join_next().await.is_some() {} };
+        if timeout(deadline, drained).await.is_err() {
+            self.running.outside.notice(Notice::CutOff(connections.len()));
+        }
+        connections.shutdown().await;
+    }
+
+    /// A connection that waits to be taken.
+    async fn pending(&self) -> Option<(TcpStream, SocketAddr)> {
+        poll_fn(|cx| match self.listener.poll_accept(cx) {
+            Poll::Ready(Ok(accepted)) => Poll::Ready(Some(accepted)),
+            Poll::Ready(Err(_)) | Poll::Pending => Poll::Ready(None),
+        })
+        .await
+    }
 }
 
-/// One connection, until the client closes it, breaks a limit, or the server is to stop and has answered.
-async fn connection(bounds: Bounds, stream: TcpStream, router: Router, mut stopped: watch::Receiver<()>) {
-    // A playlist's last bytes must not wait for an acknowledgement; where it cannot be set, they do.
-    let _ = stream.set_nodelay(true);
-    let served = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(bounds.header_timeout)
-        .max_headers(SERVER_MAX_HEADERS)
-        .max_header_size(SERVER_MAX_HEAD_BYTES)
-        .max_buf_size(SERVER_CHUNK_BYTES)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    let mut served = pin!(served);
-    tokio::select! {
-        _ = served.as_mut() => {}
-        // The sender is never used, only dropped.
-        _ = stopped.changed() => {
-            served.as_mut().graceful_shutdown();
-            let _ = served.await;
-        }
-    }
+/// The client went away before it was accepted.
+fn is_of_client(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }

@@ -1,44 +1,44 @@
-//! The key server and origin, in its first form: on loopback, the files of finished packages and the keys of exactly
-//! these packages.
+//! The key server: content keys, 16 bytes each, for viewers who may have them; and the files of finished packages.
 //!
-//! Nothing here decides who a viewer is. What stands in its place is that nobody but this machine is answered: the
-//! listener is on loopback, and a request whose `Host` is not (DNS rebinding) or that a proxy passed on is refused.
+//! With [authorisers](authorizers) it answers anyone, and gives the keys of the whole key store to whoever they let. Without, nothing
+//! here decides who a viewer is; what stands in its place is that nobody but this machine is answered, and only the keys
+//! of the packages that are served are given: the listener is on loopback, and a request whose `Host` is not (DNS
+//! rebinding) or that a proxy passed on is refused.
+//!
+//! A connection comes in at `listen`, is told apart by `peer`, and its requests go through `route`: rate limits, an
+//! authoriser, the [`vault`], and a line in the audit log. What a reload replaces is one `Generation`.
 
-mod authorize;
+mod audit;
 pub mod authorizers;
+pub mod config;
+mod connection;
+mod cors;
 mod error;
 mod file;
+mod generation;
+mod key;
+mod limit;
 mod listen;
+mod local;
+mod metrics;
+mod metrics_listener;
+mod outside;
 mod package;
 mod page;
+mod peer;
 mod range;
 mod respond;
 mod route;
+mod running;
 #[cfg(test)]
 mod tests;
+mod tls;
 pub mod vault;
 
+pub use cors::{AllowedOrigin, OriginError};
 pub use error::ServeError;
+pub use generation::check;
 pub use listen::run;
+pub use outside::{Control, Notice, Outside, Settings};
 pub use package::ServedPackage;
-
-/// The 16 bytes of a content key, zeroed on drop.
-pub type KeyBytes = zeroize::Zeroizing<[u8; 16]>;
-
-/// Where the server gets a key from.
-///
-/// It is asked only for keys of the packages that are served, on a thread that may block. Why a key could not be had
-/// is for the source to report: the viewer is told the same as for a key that does not exist.
-pub trait KeySource: Send + Sync + 'static {
-    /// The content key, or `None` if it cannot be had.
-    fn key(&self, key_id: &str) -> Option<KeyBytes>;
-}
-
-impl<F> KeySource for F
-where
-    F: Fn(&str) -> Option<KeyBytes> + Send + Sync + 'static,
-{
-    fn key(&self, key_id: &str) -> Option<KeyBytes> {
-        self(key_id)
-    }
-}
+pub use tls::TlsError;

@@ -1,18 +1,25 @@
 //! Answers: the header fields that every one of them carries, and refusals with a fixed text each.
 
-use axum::body::Body;
+use std::cell::RefCell;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::body::{Body, Bytes};
 use axum::http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE,
-    CONTENT_TYPE, ORIGIN, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, EXPIRES, REFERRER_POLICY,
+    RETRY_AFTER, STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::Response;
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimePrinter;
 
-use crate::server::KeyBytes;
-use crate::server::authorize::Caller;
+use crate::server::audit::RequestId;
+use crate::server::cors::Reader;
+use crate::server::vault::Held;
 
-const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
+/// What is answered at all.
+pub(super) const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, OPTIONS");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Everything that is refused, as the client is told it. The texts are fixed: nothing of the request or of an internal
 /// error comes back.
@@ -22,9 +29,16 @@ pub(super) enum Problem {
     Forwarded,
     Method,
     NotFound,
-    /// Unknown keys and keys that cannot be had are told the same, so that nobody learns which ids exist.
+    /// Unknown keys, keys that are for others and those that cannot be had are told the same, so that nobody learns
+    /// which ids exist.
     KeyRefused,
     RangeNotSatisfiable,
+    UriTooLong,
+    BodyRefused,
+    /// Too many requests; the time until one more is answered.
+    TooMany(Duration),
+    /// It cannot be had now; when it is worth another try.
+    Unavailable(Duration),
     NotReady,
     Internal,
 }
@@ -38,7 +52,11 @@ impl Problem {
             Self::NotFound => (StatusCode::NOT_FOUND, "There is nothing here."),
             Self::KeyRefused => (StatusCode::FORBIDDEN, "This key is not given out."),
             Self::RangeNotSatisfiable => (StatusCode::RANGE_NOT_SATISFIABLE, "The file has no byte of this range."),
-            Self::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "A package cannot be read."),
+            Self::UriTooLong => (StatusCode::URI_TOO_LONG, "The address is too long."),
+            Self::BodyRefused => (StatusCode::PAYLOAD_TOO_LARGE, "Requests have no body here."),
+            Self::TooMany(_) => (StatusCode::TOO_MANY_REQUESTS, "Too many requests."),
+            Self::Unavailable(_) => (StatusCode::SERVICE_UNAVAILABLE, "This cannot be had now. Try again."),
+            Self::NotReady => (StatusCode::SERVICE_UNAVAILABLE, "The server is not ready."),
             Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "The server failed."),
         }
     }
@@ -50,8 +68,20 @@ impl Problem {
         let document =
             serde_json::json!({"type": "about:blank", "title": title, "status": status.as_u16(), "detail": detail});
         let mut response = of(status, "application/problem+json", "no-store", document.to_string().into());
-        if self == Self::Method {
-            response.headers_mut().insert(ALLOW, METHODS);
+        match self {
+            Self::Method => {
+                response.headers_mut().insert(ALLOW, METHODS);
+            }
+            Self::TooMany(wait) | Self::Unavailable(wait) => {
+                // Whole seconds (RFC 9110 section 10.2.3); none would be an invitation.
+                let seconds = wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).max(1);
+                response.headers_mut().insert(RETRY_AFTER, seconds.into());
+            }
+            // What follows on the connection is not to be read as a request.
+            Self::BodyRefused => {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            _ => {}
         }
         response
     }
@@ -67,14 +97,53 @@ pub(super) fn of(status: StatusCode, media_type: &'static str, caching: &'static
     response
 }
 
+/// The memory that an answer is sent from is the one that the vault wipes.
+struct Owned(Held);
+
+impl AsRef<[u8]> for Owned {
+    fn as_ref(&self) -> &[u8] {
+        &self.0[..]
+    }
+}
+
 /// The 16 octets of a key file (RFC 8216 section 5, PLY-024). Players that ask again for every segment (PLY-003) are
-/// answered by their own cache; nobody else's may hold it.
-pub(super) fn key(key: KeyBytes) -> Response {
-    // from_owner: the allocation that the answer is sent from is the one that is zeroed on drop.
-    let body = Body::from(axum::body::Bytes::from_owner(key));
-    let mut response = of(StatusCode::OK, "application/octet-stream", "private, max-age=300", body);
-    response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from_static("16"));
+/// answered by their own cache, for `max_age` at most; nobody else's may hold it.
+pub(super) fn key(key: Held, method: &Method, max_age: Duration, now: SystemTime) -> Response {
+    let body = if method == Method::HEAD { Body::empty() } else { Body::from(Bytes::from_owner(Owned(key))) };
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    // Room for all that follow: they would not fit the first allocation.
+    headers.reserve(12);
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(CONTENT_LENGTH, HeaderValue::from_static("16"));
+    let seconds = max_age.as_secs();
+    let caching = match seconds {
+        0 => HeaderValue::from_static("no-store, no-transform"),
+        300 => HeaderValue::from_static("private, max-age=300, no-transform"),
+        seconds => HeaderValue::try_from(format!("private, max-age={seconds}, no-transform"))
+            .unwrap_or(HeaderValue::from_static("no-store")),
+    };
+    headers.insert(CACHE_CONTROL, caching);
+    if let Some(expires) = http_date(now.checked_add(Duration::from_secs(seconds))) {
+        headers.insert(EXPIRES, expires);
+    }
     response
+}
+
+/// A date as RFC 9110 section 5.6.7 has it. Most answers of a second have the same: the last one is kept.
+fn http_date(time: Option<SystemTime>) -> Option<HeaderValue> {
+    thread_local! {
+        static LAST: RefCell<(i64, HeaderValue)> = const { RefCell::new((i64::MIN, HeaderValue::from_static(""))) };
+    }
+    let second = i64::try_from(time?.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()?;
+    LAST.with_borrow_mut(|last| {
+        if last.0 != second {
+            let time = Timestamp::from_second(second).ok()?;
+            let text = DateTimePrinter::new().timestamp_to_rfc9110_string(&time).ok()?;
+            *last = (second, HeaderValue::try_from(text).ok()?);
+        }
+        Some(last.1.clone())
+    })
 }
 
 /// 416, with the length that the range should have kept to (RFC 9110 section 15.5.17).
@@ -87,31 +156,51 @@ pub(super) fn unsatisfiable(file_length: u64) -> Response {
 }
 
 /// The answer to OPTIONS, to a preflight of the Fetch standard as well.
-pub(super) fn options(caller: Caller<'_>) -> Response {
+pub(super) fn options(reader: &Reader) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     let headers = response.headers_mut();
     headers.insert(ALLOW, METHODS);
-    if let Caller::Loopback(_) = caller {
-        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, METHODS);
-        headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static("Range"));
-        headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("86400"));
-    }
+    reader.allow_preflight(headers);
     response
 }
 
-/// What every answer carries. Only a page from this machine may read an answer from a script (PLY-021, S3-015).
-pub(super) fn finish(caller: Caller<'_>, headers: &mut HeaderMap) {
+/// What an answer depends on besides the address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Vary {
+    /// The page that asks.
+    Origin,
+    /// The viewer as well.
+    Viewer,
+}
+
+/// Whether the answer goes over TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Transport {
+    Plain,
+    Tls,
+}
+
+/// What every answer carries. Only the page that CORS has let may read an answer from a script (PLY-021, S3-015).
+pub(super) fn finish(reader: &Reader, vary: Vary, transport: Transport, request: RequestId, response: &mut Response) {
+    let failed = response.status().is_client_error() || response.status().is_server_error();
+    let headers: &mut HeaderMap = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert(VARY, ORIGIN.into());
-    if let Caller::Loopback(origin) = caller {
-        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-        headers.insert(
-            ACCESS_CONTROL_EXPOSE_HEADERS,
-            HeaderValue::from_static("Accept-Ranges, Content-Length, Content-Range"),
-        );
+    headers.insert(
+        VARY,
+        HeaderValue::from_static(match vary {
+            Vary::Origin => "Origin",
+            Vary::Viewer => "Authorization, Cookie, Origin",
+        }),
+    );
+    if transport == Transport::Tls {
+        headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
     }
+    if failed && let Ok(id) = HeaderValue::try_from(request.to_string()) {
+        headers.insert(REQUEST_ID, id);
+    }
+    reader.allow(headers);
 }
 
 /// The media type of a file by its name (SEG-009).

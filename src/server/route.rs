@@ -1,120 +1,170 @@
 //! Which request is answered with what.
 
 use std::io;
-use std::sync::Arc;
+use std::time::Instant;
 
-use axum::Router;
-use axum::body::Body;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
-use axum::http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY, HOST};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
-use axum::middleware::{Next, from_fn};
+use axum::body::{Body, HttpBody};
+use axum::http::header::{ACCEPT_RANGES, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY, HOST};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Method, Request, StatusCode, Version};
 use axum::response::Response;
-use axum::routing::get;
 use rustix::io::Errno;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
-use crate::server::authorize::{self, Refusal};
+use crate::limits::SERVER_RETRY_AFTER;
+use crate::server::audit::RequestId;
+use crate::server::connection::Client;
+use crate::server::cors::Reader;
 use crate::server::file::{FileBody, open_beneath};
+use crate::server::generation::{Gate, Generation};
+use crate::server::local::{self, Refusal};
 use crate::server::package::{Catalog, ServedPackage};
-use crate::server::page;
 use crate::server::range::{self, Selection};
-use crate::server::respond::{self, Problem};
-use crate::server::{KeyBytes, KeySource};
+use crate::server::respond::{self, Problem, Vary};
+use crate::server::running::Running;
+use crate::server::{key, page};
 
-/// What the handlers share.
-struct Shared<K> {
-    catalog: Catalog,
-    keys: K,
+/// A request, and what it is answered from.
+pub(super) struct Asking<'a> {
+    pub(super) running: &'a Running,
+    pub(super) generation: &'a Generation,
+    pub(super) client: &'a Client,
+    pub(super) request: &'a Parts,
+    pub(super) id: RequestId,
+    /// When its head was there.
+    pub(super) begun: Instant,
 }
 
-/// The whole server as a service.
-pub(super) fn router<K: KeySource>(catalog: Catalog, keys: K) -> Router {
-    Router::new()
-        .route("/", get(player::<K>))
-        .route("/livez", get(alive))
-        .route("/readyz", get(ready::<K>))
-        .route("/v1/keys/{key_id}", get(key::<K>))
-        .fallback(file::<K>)
-        .layer(from_fn(guard))
-        .with_state(Arc::new(Shared { catalog, keys }))
+/// What is asked for, as far as it matters for how it is answered. The names are labels of metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Route<'a> {
+    Page,
+    Livez,
+    Readyz,
+    /// The key id as it was sent.
+    Key(&'a str),
+    File,
 }
 
-/// Stands before every handler: refuses strangers and methods, and gives every answer the fields that all carry.
-async fn guard(request: Request, next: Next) -> Response {
-    if let Err(refusal) = authorize::admit(request.uri(), request.headers()) {
-        let problem = match refusal {
-            Refusal::ForeignHost => Problem::ForeignHost,
-            Refusal::Forwarded => Problem::Forwarded,
-        };
-        let mut response = problem.response();
-        respond::finish(authorize::Caller::Foreign, response.headers_mut());
-        return response;
+impl<'a> Route<'a> {
+    /// `path` is compared as it was sent: nothing is decoded that could turn into another path.
+    fn of(path: &'a str) -> Self {
+        match path {
+            "/" => Self::Page,
+            "/livez" => Self::Livez,
+            "/readyz" => Self::Readyz,
+            _ => match path.strip_prefix("/v1/keys/") {
+                Some(name) if !name.is_empty() && !name.contains('/') => Self::Key(name),
+                _ => Self::File,
+            },
+        }
     }
-    let asked_by = request.headers().clone();
-    let caller = authorize::caller(&asked_by);
-    let mut response = match *request.method() {
-        Method::GET | Method::HEAD => next.run(request).await,
-        Method::OPTIONS => respond::options(caller),
-        _ => Problem::Method.response(),
+
+    fn label(self) -> &'static str {
+        match self {
+            Self::Page => "page",
+            Self::Livez => "livez",
+            Self::Readyz => "readyz",
+            Self::Key(_) => "key",
+            Self::File => "file",
+        }
+    }
+}
+
+/// Answers a request: refuses what is not for this server, and gives every answer the fields that all carry.
+pub(super) async fn answer<B: HttpBody>(running: &Running, client: &Client, request: Request<B>) -> Response {
+    let begun = Instant::now();
+    let generation = running.generation();
+    let (request, body) = request.into_parts();
+    let id = running.next_request();
+    let asking = Asking { running, generation: &generation, client, request: &request, id, begun };
+    let route = Route::of(request.uri.path());
+    let (reader, mut response) = match stranger(&asking) {
+        Some(problem) => (Reader::NONE, problem.response()),
+        None => {
+            let reader = generation.cors.reader(&request.headers);
+            let response = match unfit(&asking, body.is_end_stream()) {
+                Some(problem) => problem.response(),
+                None if request.method == Method::OPTIONS => respond::options(&reader),
+                // Keys watch their time themselves: their log tells of it.
+                None if matches!(route, Route::Key(_)) => dispatch(&asking, route).await,
+                None => match timeout(generation.limits.request_timeout, dispatch(&asking, route)).await {
+                    Ok(response) => response,
+                    Err(_) => Problem::Unavailable(SERVER_RETRY_AFTER).response(),
+                },
+            };
+            (reader, response)
+        }
     };
-    respond::finish(caller, response.headers_mut());
+    let vary = if matches!(route, Route::Key(_)) { Vary::Viewer } else { Vary::Origin };
+    respond::finish(&reader, vary, client.transport, id, &mut response);
+    if running.is_draining() && request.version < Version::HTTP_2 {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    running.metrics.answered(route.label(), response.status().as_u16());
     response
 }
 
-async fn player<K: KeySource>(State(shared): State<Arc<Shared<K>>>, headers: HeaderMap) -> Response {
-    // The guard has seen that it is there and a loopback name.
-    let authority = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
-    let html = page::render(shared.catalog.packages(), authority);
+/// Without an authoriser, whoever is not on this machine.
+fn stranger(asking: &Asking<'_>) -> Option<Problem> {
+    match asking.generation.gate {
+        Gate::Authorizers(_) => None,
+        Gate::Local => local::admit(asking.request).err().map(|refusal| match refusal {
+            Refusal::ForeignHost => Problem::ForeignHost,
+            Refusal::Forwarded => Problem::Forwarded,
+        }),
+    }
+}
+
+/// What is wrong with a request, whatever it is for.
+fn unfit(asking: &Asking<'_>, is_bodiless: bool) -> Option<Problem> {
+    let request = asking.request;
+    let uri_bytes = request.uri.path_and_query().map_or(0, |text| text.as_str().len());
+    if !is_bodiless {
+        Some(Problem::BodyRefused)
+    } else if uri_bytes > asking.generation.limits.uri_bytes {
+        Some(Problem::UriTooLong)
+    } else if !matches!(request.method, Method::GET | Method::HEAD | Method::OPTIONS) {
+        Some(Problem::Method)
+    } else {
+        None
+    }
+}
+
+async fn dispatch(asking: &Asking<'_>, route: Route<'_>) -> Response {
+    match route {
+        Route::Key(name) => key::answer(asking, name).await,
+        Route::Livez => health("alive\n"),
+        Route::Readyz if asking.running.is_ready().await => health("ready\n"),
+        Route::Readyz => Problem::NotReady.response(),
+        Route::Page => player(asking),
+        Route::File => file(asking).await,
+    }
+}
+
+/// All is well.
+pub(super) fn health(text: &'static str) -> Response {
+    respond::of(StatusCode::OK, "text/plain; charset=utf-8", "no-store", text.into())
+}
+
+fn player(asking: &Asking<'_>) -> Response {
+    // HTTP/2 has it in the request's target.
+    let host = asking.request.headers.get(HOST).and_then(|host| host.to_str().ok());
+    let authority = host.or_else(|| asking.request.uri.authority().map(|a| a.as_str())).unwrap_or("localhost");
+    let html = page::render(asking.generation.catalog.packages(), authority);
     let mut response = respond::of(StatusCode::OK, "text/html; charset=utf-8", "no-store", html.into());
     response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(page::POLICY));
     response
 }
 
-/// The process runs.
-async fn alive() -> Response {
-    respond::of(StatusCode::OK, "text/plain; charset=utf-8", "no-store", "alive\n".into())
-}
-
-/// The packages can be read: a volume that went away shows here.
-async fn ready<K: KeySource>(State(shared): State<Arc<Shared<K>>>) -> Response {
-    let readable =
-        spawn_blocking(move || shared.catalog.packages().all(|p| open_beneath(&p.folder, &p.master).is_ok()));
-    match readable.await {
-        Ok(true) => respond::of(StatusCode::OK, "text/plain; charset=utf-8", "no-store", "ready\n".into()),
-        Ok(false) | Err(_) => Problem::NotReady.response(),
-    }
-}
-
-async fn key<K: KeySource>(
-    State(shared): State<Arc<Shared<K>>>,
-    path: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
-) -> Response {
-    let authorized = path.ok().and_then(|Path(key_id)| authorize::authorize(&shared.catalog, &headers, key_id));
-    let Some(authorized) = authorized else {
-        return Problem::KeyRefused.response();
-    };
-    // Key providers read files or ask the network.
-    let key: Result<Option<KeyBytes>, _> = spawn_blocking(move || shared.keys.key(authorized.key_id())).await;
-    match key {
-        Ok(Some(key)) => respond::key(key),
-        Ok(None) => Problem::KeyRefused.response(),
-        Err(_) => Problem::Internal.response(),
-    }
-}
-
-async fn file<K: KeySource>(
-    State(shared): State<Arc<Shared<K>>>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
-    let Some((package, path)) = locate(&shared.catalog, uri.path()) else {
+async fn file(asking: &Asking<'_>) -> Response {
+    let request = asking.request;
+    let Some((package, path)) = locate(&asking.generation.catalog, request.uri.path()) else {
         return Problem::NotFound.response();
     };
     let (folder, path) = (package.folder.clone(), path.to_owned());
+    let (method, headers) = (request.method.clone(), request.headers.clone());
     let answer = spawn_blocking(move || {
         let file = open_beneath(&folder, &path)?;
         let length = file.metadata()?.len();
@@ -126,7 +176,7 @@ async fn file<K: KeySource>(
             Selection::Whole => (0, length),
         };
         // A package that is made anew has the same names with other keys, and there are no validators: nothing is kept.
-        let body = Body::new(FileBody::new(file, start, part)?);
+        let body = if method == Method::HEAD { Body::empty() } else { Body::new(FileBody::new(file, start, part)?) };
         let mut response = respond::of(StatusCode::OK, respond::media_type(&path), "private, no-cache", body);
         let fields = response.headers_mut();
         fields.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));

@@ -52,6 +52,10 @@ mod s3_more;
 mod segments;
 #[cfg(feature = "server")]
 mod serve;
+#[cfg(feature = "server")]
+mod serve_config;
+#[cfg(feature = "server")]
+mod serve_run;
 mod space;
 mod stdin;
 mod stream;

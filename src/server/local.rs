@@ -1,11 +1,10 @@
-//! Who is answered: this machine, directly. There is no other authoriser yet, so these checks are all there is.
+//! Who is answered where there is no authoriser: this machine, directly.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use axum::http::header::{HOST, ORIGIN};
-use axum::http::{HeaderMap, HeaderValue, Uri};
-
-use crate::server::package::Catalog;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Uri, Version};
 
 /// Why a request is not answered at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,20 +16,42 @@ pub(super) enum Refusal {
 }
 
 /// Refuses what did not come straight from this machine. Every request passes here first, health checks too.
-pub(super) fn admit(uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
+pub(super) fn admit(request: &Parts) -> Result<(), Refusal> {
+    match request.version {
+        // HTTP/2 has the host in the target, and a field only if the client adds one (RFC 9113 section 8.3.1).
+        Version::HTTP_2 if request.uri.authority().is_some() && !request.headers.contains_key(HOST) => {
+            check_target(&request.uri).and_then(|()| check_proxies(&request.headers))
+        }
+        _ => check(&request.uri, &request.headers),
+    }
+}
+
+fn check(uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
     let mut hosts = headers.get_all(HOST).iter();
     let one_local_host = match (hosts.next(), hosts.next()) {
         (Some(host), None) => host.to_str().is_ok_and(is_loopback_authority),
         _ => false,
     };
-    // An absolute request target names a host too, and RFC 9112 section 3.2.2 puts it above the field.
-    if !one_local_host || uri.authority().is_some_and(|authority| !is_loopback_authority(authority.as_str())) {
+    if !one_local_host {
         return Err(Refusal::ForeignHost);
     }
-    if headers.keys().any(|name| is_forwarding_field(name.as_str())) {
-        return Err(Refusal::Forwarded);
+    check_target(uri)?;
+    check_proxies(headers)
+}
+
+/// An absolute request target names a host too, and RFC 9112 section 3.2.2 puts it above the field.
+fn check_target(uri: &Uri) -> Result<(), Refusal> {
+    match uri.authority() {
+        Some(authority) if !is_loopback_authority(authority.as_str()) => Err(Refusal::ForeignHost),
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+fn check_proxies(headers: &HeaderMap) -> Result<(), Refusal> {
+    match headers.keys().any(|name| is_forwarding_field(name.as_str())) {
+        true => Err(Refusal::Forwarded),
+        false => Ok(()),
+    }
 }
 
 /// What the `Origin` field says about the page that makes the request.
@@ -52,21 +73,6 @@ pub(super) fn caller(headers: &HeaderMap) -> Caller<'_> {
         (Some(origin), None) if origin.to_str().is_ok_and(is_loopback_origin) => Caller::Loopback(origin),
         _ => Caller::Foreign,
     }
-}
-
-/// A key id that may be asked of the key source. Only [`authorize`] makes one.
-#[derive(Debug)]
-pub(super) struct Authorized(String);
-
-impl Authorized {
-    pub(super) fn key_id(&self) -> &str {
-        &self.0
-    }
-}
-
-/// The keys of exactly the packages that are served, and not for a page from elsewhere.
-pub(super) fn authorize(catalog: &Catalog, headers: &HeaderMap, key_id: String) -> Option<Authorized> {
-    (catalog.holds_key(&key_id) && caller(headers) != Caller::Foreign).then_some(Authorized(key_id))
 }
 
 /// Names are as `http` gives them, in lower case.
@@ -145,29 +151,29 @@ mod tests {
     fn hosts() {
         let uri = Uri::from_static("/");
         for host in LOCAL {
-            assert_eq!(admit(&uri, &headers(&[("host", host)])), Ok(()), "{host:?}");
+            assert_eq!(check(&uri, &headers(&[("host", host)])), Ok(()), "{host:?}");
         }
         for host in FOREIGN {
-            assert_eq!(admit(&uri, &headers(&[("host", host)])), Err(Refusal::ForeignHost), "{host:?}");
+            assert_eq!(check(&uri, &headers(&[("host", host)])), Err(Refusal::ForeignHost), "{host:?}");
         }
-        assert_eq!(admit(&uri, &headers(&[])), Err(Refusal::ForeignHost));
+        assert_eq!(check(&uri, &headers(&[])), Err(Refusal::ForeignHost));
         let mut twice = headers(&[("host", "localhost")]);
         twice.append(HOST, HeaderValue::from_static("localhost"));
-        assert_eq!(admit(&uri, &twice), Err(Refusal::ForeignHost));
+        assert_eq!(check(&uri, &twice), Err(Refusal::ForeignHost));
     }
 
     #[test]
     fn an_absolute_target_is_a_host_too() {
         let local = headers(&[("host", "localhost")]);
-        assert_eq!(admit(&Uri::from_static("http://example.com/"), &local), Err(Refusal::ForeignHost));
-        assert_eq!(admit(&Uri::from_static("http://127.0.0.1:8484/"), &local), Ok(()));
+        assert_eq!(check(&Uri::from_static("http://example.com/"), &local), Err(Refusal::ForeignHost));
+        assert_eq!(check(&Uri::from_static("http://127.0.0.1:8484/"), &local), Ok(()));
     }
 
     #[test]
     fn proxies_are_refused() {
         for name in ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-made-up", "x-real-ip", "via"] {
             let request = headers(&[("host", "localhost"), (name, "127.0.0.1")]);
-            assert_eq!(admit(&Uri::from_static("/"), &request), Err(Refusal::Forwarded), "{name}");
+            assert_eq!(check(&Uri::from_static("/"), &request), Err(Refusal::Forwarded), "{name}");
         }
     }
 

@@ -1,0 +1,210 @@
+//! `/v1/keys/{key_id}`: who may have a key, the key itself, and the line that tells of it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use axum::response::Response;
+use tokio::time::timeout;
+
+use crate::keys::KeyId;
+use crate::limits::SERVER_RETRY_AFTER;
+use crate::server::audit::{Decision, Entry, Reserved};
+use crate::server::authorizers::{Asked, Denied, Grant};
+use crate::server::generation::Gate;
+use crate::server::limit::Wait;
+use crate::server::respond::{self, Problem};
+use crate::server::route::Asking;
+use crate::server::vault::{Held, Record, Unavailable};
+use crate::server::{local, package};
+
+/// Why a key is not given.
+#[derive(Debug, Clone, Copy)]
+enum Refusal {
+    /// The path names no key.
+    NotAKey,
+    /// The authorisers let nobody in.
+    Denied(Denied),
+    /// Without an authoriser: the page that asks is not from this machine.
+    ForeignPage,
+    /// Without an authoriser: no package that is served has this key.
+    NotServed,
+    /// There is no such key.
+    Unknown,
+    /// The viewer may have others.
+    NotCovered,
+    /// The viewer has asked too often.
+    TooMany(Wait),
+    /// It could not be had.
+    Vault(Unavailable),
+    /// All of it together took too long.
+    TimedOut,
+}
+
+impl Refusal {
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::NotAKey => "not-a-key",
+            Self::Denied(denied) => denied.code(),
+            Self::ForeignPage => "foreign-page",
+            Self::NotServed => "not-served",
+            Self::Unknown => "unknown-key",
+            Self::NotCovered => "not-covered",
+            Self::TooMany(_) => "too-many",
+            Self::Vault(unavailable) => unavailable.kind.code(),
+            Self::TimedOut => "timed-out",
+        }
+    }
+
+    fn decision(&self) -> Decision {
+        match self {
+            Self::TooMany(_) => Decision::Limited,
+            Self::Denied(denied) if denied.is_temporary() => Decision::Unavailable,
+            Self::Vault(unavailable) if !unavailable.is_refusal() => Decision::Unavailable,
+            Self::TimedOut => Decision::Unavailable,
+            _ => Decision::Refused,
+        }
+    }
+
+    fn problem(&self) -> Problem {
+        match (self.decision(), self) {
+            (_, Self::TooMany(Wait(wait))) => Problem::TooMany(*wait),
+            (Decision::Unavailable, Self::Vault(unavailable)) => Problem::Unavailable(unavailable.retry_after),
+            (Decision::Unavailable, _) => Problem::Unavailable(SERVER_RETRY_AFTER),
+            _ => Problem::KeyRefused,
+        }
+    }
+
+    /// Whether it depends on what keys there are, which its time must not tell.
+    fn tells_of_keys(&self) -> bool {
+        match self {
+            Self::Unknown | Self::NotCovered => true,
+            Self::Vault(unavailable) => unavailable.is_refusal(),
+            _ => false,
+        }
+    }
+}
+
+/// The answer about the key that the path names as `name`.
+pub(super) async fn answer(asking: &Asking<'_>, name: &str) -> Response {
+    let (running, generation) = (asking.running, asking.generation);
+    let client = generation.proxies.client(asking.client.address, &asking.request.headers);
+    if let Err(Wait(wait)) = generation.rates.client(client) {
+        // Not a decision about a key, and no line: whoever floods the server must not fill its disk.
+        running.metrics.limited("client");
+        return Problem::TooMany(wait).response();
+    }
+    let within = generation.limits.request_timeout;
+    // The line's place comes first: what cannot be written down is not decided.
+    let line = match &generation.audit {
+        None => Some(Reserved::NONE),
+        Some(audit) => timeout(within, audit.reserve()).await.ok().flatten(),
+    };
+    let Some(line) = line else {
+        running.metrics.decided(Decision::Unavailable, "audit", asking.begun.elapsed());
+        return Problem::Unavailable(SERVER_RETRY_AFTER).response();
+    };
+    let now = SystemTime::now();
+    let mut entry = Entry {
+        time: now,
+        request: asking.id,
+        client,
+        decision: Decision::Given,
+        reason: "granted",
+        key: None,
+        record: None,
+        authorizer: None,
+        subject: None,
+        token: None,
+    };
+    let decided = match timeout(within, decide(asking, name, &mut entry)).await {
+        Ok(decided) => decided,
+        Err(_) => Err(Refusal::TimedOut),
+    };
+    let response = match &decided {
+        Ok((key, expires)) => {
+            let left = expires.map_or(Duration::MAX, |end| end.duration_since(now).unwrap_or_default());
+            respond::key(key.clone(), &asking.request.method, generation.max_age.min(left), now)
+        }
+        Err(refusal) => {
+            (entry.decision, entry.reason) = (refusal.decision(), refusal.reason());
+            refusal.problem().response()
+        }
+    };
+    running.metrics.decided(entry.decision, entry.reason, asking.begun.elapsed());
+    line.send(entry);
+    if decided.is_err_and(|refusal| refusal.tells_of_keys()) {
+        running.vault.before_refusal(asking.begun).await;
+    }
+    response
+}
+
+/// The key, and when the right to it ends.
+async fn decide(asking: &Asking<'_>, name: &str, entry: &mut Entry) -> Result<(Held, Option<SystemTime>), Refusal> {
+    let generation = asking.generation;
+    let key_id: Option<KeyId> = name.parse().ok();
+    entry.key = key_id;
+    match &generation.gate {
+        Gate::Local => {
+            entry.authorizer = Some("local");
+            let key_id = key_id.ok_or(Refusal::NotAKey)?;
+            if local::caller(&asking.request.headers) == local::Caller::Foreign {
+                return Err(Refusal::ForeignPage);
+            }
+            if !generation.catalog.holds_key(name) {
+                return Err(Refusal::NotServed);
+            }
+            let record = record(asking, &key_id, entry).await?;
+            let package = generation.catalog.package(record.content_id.as_str());
+            // A commit record names a key of its own content, or somebody has changed it.
+            if !package.is_some_and(|package: &package::ServedPackage| package.key_ids.iter().any(|id| id == name)) {
+                return Err(Refusal::NotServed);
+            }
+            Ok((open(asking, &record).await?, None))
+        }
+        Gate::Authorizers(authorizers) => {
+            let asked = asking.asked(entry.client);
+            let grant = authorizers.decide(&asked, entry.time).await.map_err(Refusal::Denied)?;
+            let Grant { authorizer, expires, .. } = grant;
+            (entry.authorizer, entry.token) = (Some(authorizer), grant.token_id.clone());
+            entry.subject.clone_from(&grant.subject);
+            // A signed URL names nobody: it is its own subject.
+            if let Some(subject) = grant.subject.as_ref().or(grant.token_id.as_ref()) {
+                generation.rates.subject(subject).map_err(|wait| {
+                    asking.running.metrics.limited("subject");
+                    Refusal::TooMany(wait)
+                })?;
+            }
+            let key_id = key_id.ok_or(Refusal::NotAKey)?;
+            let record = record(asking, &key_id, entry).await?;
+            if !grant.covers(&key_id, &record.content_id) {
+                return Err(Refusal::NotCovered);
+            }
+            Ok((open(asking, &record).await?, expires))
+        }
+    }
+}
+
+async fn record(asking: &Asking<'_>, key_id: &KeyId, entry: &mut Entry) -> Result<Arc<Record>, Refusal> {
+    let record = asking.running.vault.record(key_id).await.map_err(Refusal::Vault)?.ok_or(Refusal::Unknown)?;
+    entry.record = Some(Arc::clone(&record));
+    Ok(record)
+}
+
+async fn open(asking: &Asking<'_>, record: &Arc<Record>) -> Result<Held, Refusal> {
+    asking.running.vault.key(record).await.map_err(Refusal::Vault)
+}
+
+impl<'a> Asking<'a> {
+    /// The request as authorisers see it.
+    pub(super) fn asked(&self, client: IpAddr) -> Asked<'a> {
+        Asked {
+            method: &self.request.method,
+            path: self.request.uri.path(),
+            query: self.request.uri.query(),
+            headers: &self.request.headers,
+            client,
+            certificate: self.client.certificate.as_ref(),
+        }
+    }
+}
