@@ -10,6 +10,7 @@ pub mod duration;
 pub mod master;
 pub mod media;
 pub mod read;
+pub mod rewrite;
 pub mod value;
 pub mod version;
 
