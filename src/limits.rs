@@ -160,6 +160,8 @@ pub const VAULT_SWEEP: std::time::Duration = std::time::Duration::from_secs(10);
 pub const VAULT_SWEPT_AT_ONCE: usize = 1000;
 /// A refusal is answered after this at the soonest: longer than a look into a folder takes.
 pub const VAULT_REFUSAL: std::time::Duration = std::time::Duration::from_millis(3);
+/// Bytes of a playlist from which on it is sent in gzip: less fits in one packet anyway.
+pub const SERVER_GZIP_LEAST_BYTES: u64 = 1200;
 // --- ts ---
 
 /// How many bytes of the input are searched for the first packet before it is refused as not MPEG-TS. Captures may

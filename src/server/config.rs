@@ -16,6 +16,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::limits;
+use crate::server::cookie::SameSite;
 use crate::server::cors::AllowedOrigin;
 use crate::server::{authorizers, vault};
 
@@ -50,6 +51,8 @@ pub struct Config {
     pub keys: Keys,
     /// Where decisions are written down.
     pub audit: AuditLog,
+    /// Packages.
+    pub origin: Origin,
     /// The end of a run.
     pub shutdown: Shutdown,
     /// Who may have what: tried in order. None: this machine may have the keys of the packages served.
@@ -149,6 +152,14 @@ pub struct AuditLog {
     pub file: Option<PathBuf>,
 }
 
+/// `[origin]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Origin {
+    /// The `SameSite` of cookies that viewers ask for.
+    pub same_site: SameSite,
+}
+
 /// `[shutdown]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -182,6 +193,7 @@ impl Default for Config {
             limits: Limits::default(),
             keys: Keys::default(),
             audit: AuditLog::default(),
+            origin: Origin::default(),
             shutdown: Shutdown::default(),
             authorizer: Vec::new(),
         }

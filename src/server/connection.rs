@@ -26,8 +26,8 @@ use crate::limits::{
 };
 use crate::server::authorizers::ClientCertificate;
 use crate::server::config::Limits;
+use crate::server::cookie::Transport;
 use crate::server::generation::Gate;
-use crate::server::respond::Transport;
 use crate::server::route;
 use crate::server::running::Running;
 use crate::server::tls::HTTP_2;
@@ -38,7 +38,7 @@ pub(super) struct Client {
     pub(super) address: IpAddr,
     pub(super) transport: Transport,
     /// Verified in the handshake.
-    pub(super) certificate: Option<ClientCertificate>,
+    pub(super) certificate: Option<Arc<ClientCertificate>>,
 }
 
 /// Serves a connection until the client closes it, breaks a limit, or the server is to stop and has answered.
@@ -69,7 +69,7 @@ pub(super) async fn serve(running: Arc<Running>, stream: TcpStream, peer: Socket
     let protocol = if session.alpn_protocol() == Some(HTTP_2) { Protocol::Http2 } else { Protocol::Http1 };
     let leaf = session.peer_certificates().and_then(|chain| chain.first());
     // rustls has verified it; one that cannot be read is as good as none.
-    let certificate = leaf.and_then(|leaf| ClientCertificate::from_der(leaf).ok());
+    let certificate = leaf.and_then(|leaf| ClientCertificate::from_der(leaf).ok()).map(Arc::new);
     let client = Client { address: peer.ip(), transport: Transport::Tls, certificate };
     speak(running, stream, protocol, client, &limits, first_request, stopped).await;
 }

@@ -76,7 +76,7 @@ pub(super) struct Reader {
 
 const CREDENTIALS: HeaderValue = HeaderValue::from_static("true");
 const EXPOSED: HeaderValue =
-    HeaderValue::from_static("Accept-Ranges, Content-Length, Content-Range, Retry-After, X-Request-Id");
+    HeaderValue::from_static("Accept-Ranges, Content-Length, Content-Range, ETag, Retry-After, X-Request-Id");
 const MAX_AGE: HeaderValue = HeaderValue::from_static("86400");
 const LOOPBACK_FIELDS: HeaderValue = HeaderValue::from_static("Range");
 const LISTED_FIELDS: HeaderValue = HeaderValue::from_static("Authorization, Range");

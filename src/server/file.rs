@@ -2,17 +2,68 @@
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use axum::body::{Bytes, HttpBody};
 use hyper::body::{Frame, SizeHint};
-use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, statat};
 use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::limits::SERVER_CHUNK_BYTES;
 use crate::server::package::is_plain_path;
+
+/// An open folder. What is opened below it is of this folder, whatever takes its place in the meantime.
+#[derive(Debug)]
+pub(super) struct Folder(OwnedFd);
+
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+impl Folder {
+    /// `root` is the user's own word and may be a link.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub(super) fn open(root: &Path) -> io::Result<Self> {
+        Ok(Self(openat(CWD, root, DIRECTORY, Mode::empty())?))
+    }
+
+    /// Opens a regular file below it. No component of `path` may be a link.
+    ///
+    /// # Errors
+    ///
+    /// The system's, and `InvalidInput` for a path that is not plain or a file that is not a regular one.
+    pub(super) fn file(&self, path: &str) -> io::Result<File> {
+        if !is_plain_path(path) {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let (parents, name) = path.rsplit_once('/').map_or((None, path), |(parents, name)| (Some(parents), name));
+        let mut below: Option<OwnedFd> = None;
+        for parent in parents.into_iter().flat_map(|p| p.split('/')) {
+            let dir = below.as_ref().unwrap_or(&self.0);
+            below = Some(openat(dir, parent, DIRECTORY | OFlags::NOFOLLOW, Mode::empty())?);
+        }
+        // NONBLOCK: a named pipe put in a file's place must not hold a thread until somebody writes to it.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = openat(below.as_ref().unwrap_or(&self.0), name, flags, Mode::empty())?;
+        if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::RegularFile {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        Ok(file.into())
+    }
+
+    /// What the system says of a name in the folder itself.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub(super) fn stat(&self, name: &str) -> io::Result<Stat> {
+        Ok(statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+}
 
 /// Opens a regular file below `root`. `root` is the user's own word and may be a link; no component of `path` may be.
 ///
@@ -20,22 +71,7 @@ use crate::server::package::is_plain_path;
 ///
 /// The system's, and `InvalidInput` for a path that is not plain or a file that is not a regular one.
 pub(super) fn open_beneath(root: &Path, path: &str) -> io::Result<File> {
-    if !is_plain_path(path) {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    let directory = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let mut dir = openat(CWD, root, directory, Mode::empty())?;
-    let (parents, name) = path.rsplit_once('/').map_or((None, path), |(parents, name)| (Some(parents), name));
-    for parent in parents.into_iter().flat_map(|p| p.split('/')) {
-        dir = openat(&dir, parent, directory | OFlags::NOFOLLOW, Mode::empty())?;
-    }
-    // NONBLOCK: a named pipe put in a file's place must not hold a thread until somebody writes to it.
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = openat(&dir, name, flags, Mode::empty())?;
-    if FileType::from_raw_mode(fstat(&file)?.st_mode) != FileType::RegularFile {
-        return Err(io::ErrorKind::InvalidInput.into());
-    }
-    Ok(file.into())
+    Folder::open(root)?.file(path)
 }
 
 /// `length` bytes of a file, read as the client takes them.

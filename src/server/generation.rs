@@ -8,11 +8,12 @@ use std::time::{Duration, SystemTime};
 
 use crate::server::audit::Audit;
 use crate::server::authorizers::Authorizers;
+use crate::server::catalog::Catalog;
 use crate::server::config::{Config, Limits, Shutdown};
+use crate::server::cookie::SameSite;
 use crate::server::cors::Cors;
 use crate::server::limit::Rates;
 use crate::server::outside::{Outside, Settings};
-use crate::server::package::Catalog;
 use crate::server::peer::Proxies;
 use crate::server::tls::Tls;
 use crate::server::{Notice, ServeError};
@@ -28,7 +29,9 @@ pub(super) enum Gate {
 /// One state of the settings, as requests meet it. A request keeps to the one that it began with.
 pub(super) struct Generation {
     pub(super) gate: Gate,
-    pub(super) catalog: Catalog,
+    pub(super) catalog: Arc<Catalog>,
+    /// Of cookies that viewers ask for.
+    pub(super) same_site: SameSite,
     pub(super) cors: Cors,
     pub(super) proxies: Proxies,
     pub(super) rates: Rates,
@@ -66,7 +69,8 @@ impl Generation {
                 (Some(audit), Some(thread))
             }
         };
-        let Config { limits, keys, shutdown, .. } = config;
+        let Config { limits, keys, origin, shutdown, .. } = config;
+        let (catalog, same_site) = (Arc::new(catalog), origin.same_site);
         let rates = match gate {
             // This machine's own player is not to be kept waiting.
             Gate::Local => Rates::new((0, 0), (0, 0)),
@@ -75,7 +79,7 @@ impl Generation {
             }
         };
         let max_age = keys.max_age;
-        Ok((Self { gate, catalog, cors, proxies, rates, limits, shutdown, max_age, tls, audit }, thread))
+        Ok((Self { gate, catalog, same_site, cors, proxies, rates, limits, shutdown, max_age, tls, audit }, thread))
     }
 }
 

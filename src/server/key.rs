@@ -1,6 +1,5 @@
 //! `/v1/keys/{key_id}`: who may have a key, the key itself, and the line that tells of it.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -10,13 +9,13 @@ use tokio::time::timeout;
 use crate::keys::KeyId;
 use crate::limits::SERVER_RETRY_AFTER;
 use crate::server::audit::{Decision, Entry, Reserved};
-use crate::server::authorizers::{Asked, Denied, Grant};
+use crate::server::authorizers::{Denied, Grant};
 use crate::server::generation::Gate;
 use crate::server::limit::Wait;
+use crate::server::local;
 use crate::server::respond::{self, Problem};
 use crate::server::route::Asking;
 use crate::server::vault::{Held, Record, Unavailable};
-use crate::server::{local, package};
 
 /// Why a key is not given.
 #[derive(Debug, Clone, Copy)]
@@ -124,7 +123,7 @@ pub(super) async fn answer(asking: &Asking<'_>, name: &str) -> Response {
     let response = match &decided {
         Ok((key, expires)) => {
             let left = expires.map_or(Duration::MAX, |end| end.duration_since(now).unwrap_or_default());
-            respond::key(key.clone(), &asking.request.method, generation.max_age.min(left), now)
+            respond::key(key.clone(), generation.max_age.min(left), now)
         }
         Err(refusal) => {
             (entry.decision, entry.reason) = (refusal.decision(), refusal.reason());
@@ -151,13 +150,10 @@ async fn decide(asking: &Asking<'_>, name: &str, entry: &mut Entry) -> Result<(H
             if local::caller(&asking.request.headers) == local::Caller::Foreign {
                 return Err(Refusal::ForeignPage);
             }
-            if !generation.catalog.holds_key(name) {
-                return Err(Refusal::NotServed);
-            }
+            let content_id = generation.catalog.content_of_key(name).ok_or(Refusal::NotServed)?;
             let record = record(asking, &key_id, entry).await?;
-            let package = generation.catalog.package(record.content_id.as_str());
             // A commit record names a key of its own content, or somebody has changed it.
-            if !package.is_some_and(|package: &package::ServedPackage| package.key_ids.iter().any(|id| id == name)) {
+            if record.content_id.as_str() != content_id {
                 return Err(Refusal::NotServed);
             }
             Ok((open(asking, &record).await?, None))
@@ -193,18 +189,4 @@ async fn record(asking: &Asking<'_>, key_id: &KeyId, entry: &mut Entry) -> Resul
 
 async fn open(asking: &Asking<'_>, record: &Arc<Record>) -> Result<Held, Refusal> {
     asking.running.vault.key(record).await.map_err(Refusal::Vault)
-}
-
-impl<'a> Asking<'a> {
-    /// The request as authorisers see it.
-    pub(super) fn asked(&self, client: IpAddr) -> Asked<'a> {
-        Asked {
-            method: &self.request.method,
-            path: self.request.uri.path(),
-            query: self.request.uri.query(),
-            headers: &self.request.headers,
-            client,
-            certificate: self.client.certificate.as_ref(),
-        }
-    }
 }

@@ -8,11 +8,15 @@
 //! A connection comes in at `listen`, is told apart by `peer`, and its requests go through `route`: rate limits, an
 //! authoriser, the [`vault`], and a line in the audit log. What a reload replaces is one `Generation`.
 
+mod audience;
 mod audit;
 pub mod authorizers;
+mod catalog;
 pub mod config;
 mod connection;
+mod cookie;
 mod cors;
+mod encoding;
 mod error;
 mod file;
 mod generation;
@@ -22,10 +26,12 @@ mod listen;
 mod local;
 mod metrics;
 mod metrics_listener;
+mod origin;
 mod outside;
 mod package;
-mod page;
 mod peer;
+mod percent;
+mod player;
 mod range;
 mod respond;
 mod route;
@@ -33,8 +39,11 @@ mod running;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod validator;
 pub mod vault;
+mod viewer;
 
+pub use cookie::SameSite;
 pub use cors::{AllowedOrigin, OriginError};
 pub use error::ServeError;
 pub use generation::check;

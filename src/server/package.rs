@@ -1,14 +1,16 @@
-//! The packages that are served, as their commit records (`keyrung.json`) name them.
+//! A package that is served, as its commit record (`keyrung.json`) names it.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
+use std::collections::BTreeMap;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Stat, fstat};
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 
 use crate::limits::SERVER_MAX_RECORD_BYTES;
 use crate::server::error::ServeError;
-use crate::server::file;
+use crate::server::file::Folder;
 
 /// The commit record's file name.
 const RECORD: &str = "keyrung.json";
@@ -24,12 +26,88 @@ pub struct ServedPackage {
     pub content_id: String,
     /// The folder that holds `keyrung.json`.
     pub folder: PathBuf,
-    /// The files that are served, relative to `folder`, components parted by `/`. The commit record is not one of them.
-    pub files: BTreeSet<String>,
+    /// The files that are served, by their path relative to `folder`, components parted by `/`. The commit record is not
+    /// one of them.
+    pub files: BTreeMap<String, PackageFile>,
     /// The keys that decrypt it; none for a clear package.
     pub key_ids: Vec<String>,
     /// The multivariant playlist, one of `files`.
     pub master: String,
+    /// What the renditions are, in the order of the master playlist.
+    pub renditions: Vec<Rendition>,
+    /// Tells this package from every other that had or will have its place: 16 hexadecimal digits of the record's
+    /// SHA-256. A package that is made anew with `--force` keeps its names, and has another key and another generation.
+    pub generation: String,
+    /// Which file the record was read from.
+    pub(super) record: Identity,
+}
+
+/// What the commit record says of a file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PackageFile {
+    /// Length in bytes.
+    pub bytes: u64,
+    /// `crc64nvme:` or `blake3:` and hexadecimal digits; empty when the record has none.
+    pub digest: String,
+}
+
+/// What the commit record says of a rendition, for the page.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Rendition {
+    /// The rendition's name.
+    pub name: String,
+    /// BANDWIDTH, in bits per second.
+    pub bandwidth: u64,
+    /// RESOLUTION, `WIDTHxHEIGHT`; empty for audio alone.
+    pub resolution: String,
+    /// CODECS.
+    pub codecs: String,
+    /// How long it plays, and how many segments that takes.
+    #[serde(rename = "segments", deserialize_with = "duration")]
+    pub length: Length,
+}
+
+/// The sum of a rendition's segments.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Length {
+    /// Microseconds.
+    pub micros: u64,
+    /// Segments.
+    pub segments: usize,
+}
+
+fn duration<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Length, D::Error> {
+    #[derive(Deserialize)]
+    struct Segment {
+        #[serde(default)]
+        duration_us: u64,
+    }
+    let segments = Vec::<Segment>::deserialize(deserializer)?;
+    let micros = segments.iter().fold(0_u64, |sum, segment| sum.saturating_add(segment.duration_us));
+    Ok(Length { micros, segments: segments.len() })
+}
+
+/// A file on this machine, and the moment of its last change.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Identity {
+    device: u64,
+    inode: u64,
+    length: i64,
+    changed: (i64, i64),
+}
+
+impl From<&Stat> for Identity {
+    // The widths of these fields differ between systems.
+    #[allow(clippy::cast_possible_wrap, clippy::unnecessary_cast, clippy::useless_conversion)]
+    fn from(stat: &Stat) -> Self {
+        Self {
+            device: stat.st_dev as u64,
+            inode: stat.st_ino as u64,
+            length: stat.st_size as i64,
+            changed: (stat.st_ctime as i64, stat.st_ctime_nsec as i64),
+        }
+    }
 }
 
 /// The version comes first, alone: of a later version nothing else is known.
@@ -45,11 +123,17 @@ struct Record {
     key_id: Option<String>,
     master: String,
     files: Vec<RecordFile>,
+    #[serde(default)]
+    renditions: Vec<Rendition>,
 }
 
 #[derive(Deserialize)]
 struct RecordFile {
     path: String,
+    #[serde(default)]
+    bytes: u64,
+    #[serde(default)]
+    digest: String,
 }
 
 impl ServedPackage {
@@ -60,17 +144,39 @@ impl ServedPackage {
     /// [`ServeError::Unreadable`], [`TooLarge`](ServeError::TooLarge), [`Version`](ServeError::Version) or
     /// [`Malformed`](ServeError::Malformed).
     pub fn open(folder: &Path) -> Result<Self, ServeError> {
+        let open = Folder::open(folder);
+        Self::read(folder, &open.map_err(|source| ServeError::Unreadable { folder: folder.to_owned(), source })?)
+    }
+
+    /// Reads the commit record in a folder that is open, and that was found at `folder`.
+    pub(super) fn read(folder: &Path, open: &Folder) -> Result<Self, ServeError> {
         let unreadable = |source| ServeError::Unreadable { folder: folder.to_owned(), source };
-        let record = file::open_beneath(folder, RECORD).map_err(unreadable)?;
+        let record = open.file(RECORD).map_err(unreadable)?;
+        let stat = fstat(&record).map_err(|error| unreadable(error.into()))?;
         let mut bytes = Vec::new();
         record.take(SERVER_MAX_RECORD_BYTES + 1).read_to_end(&mut bytes).map_err(unreadable)?;
         if bytes.len() as u64 > SERVER_MAX_RECORD_BYTES {
             return Err(ServeError::TooLarge { folder: folder.to_owned(), limit: SERVER_MAX_RECORD_BYTES });
         }
-        Self::from_record(folder, &bytes)
+        Self::from_record(folder, &bytes, Identity::from(&stat))
     }
 
-    fn from_record(folder: &Path, bytes: &[u8]) -> Result<Self, ServeError> {
+    /// Whether the open folder holds this very package, and not one that took its place since.
+    pub(super) fn is_in(&self, open: &Folder) -> io::Result<bool> {
+        Ok(Identity::from(&open.stat(RECORD)?) == self.record)
+    }
+
+    /// How long the package plays: its longest rendition.
+    pub(super) fn micros(&self) -> u64 {
+        self.renditions.iter().map(|rendition| rendition.length.micros).max().unwrap_or_default()
+    }
+
+    /// Bytes of all its files.
+    pub(super) fn bytes(&self) -> u64 {
+        self.files.values().fold(0, |sum, file| sum.saturating_add(file.bytes))
+    }
+
+    fn from_record(folder: &Path, bytes: &[u8], identity: Identity) -> Result<Self, ServeError> {
         let malformed = |what: String| ServeError::Malformed { folder: folder.to_owned(), what };
         let head: Head = serde_json::from_slice(bytes).map_err(|e| malformed(e.to_string()))?;
         if head.format != "keyrung.package" {
@@ -87,13 +193,14 @@ impl ServedPackage {
         if let Some(id) = record.key_id.iter().find(|id| !is_plain_name(id)) {
             return Err(malformed(format!("{id:?} is not a key id")));
         }
-        let mut files: BTreeSet<String> = record.files.into_iter().map(|f| f.path).collect();
-        files.insert(record.master.clone());
-        if let Some(path) = files.iter().find(|path| !is_plain_path(path)) {
+        let described = |f: RecordFile| (f.path, PackageFile { bytes: f.bytes, digest: f.digest });
+        let mut files: BTreeMap<String, PackageFile> = record.files.into_iter().map(described).collect();
+        files.entry(record.master.clone()).or_default();
+        if let Some(path) = files.keys().find(|path| !is_plain_path(path)) {
             return Err(malformed(format!("{path:?} is not a plain relative path")));
         }
         files.remove(RECORD);
-        if !files.contains(&record.master) {
+        if !files.contains_key(&record.master) {
             return Err(malformed("the master playlist is the commit record itself".to_owned()));
         }
         Ok(Self {
@@ -102,44 +209,10 @@ impl ServedPackage {
             files,
             key_ids: record.key_id.into_iter().collect(),
             master: record.master,
+            renditions: record.renditions,
+            generation: Sha256::digest(bytes).iter().take(8).map(|byte| format!("{byte:02x}")).collect(),
+            record: identity,
         })
-    }
-}
-
-/// All packages, by content id.
-#[derive(Debug)]
-pub(super) struct Catalog {
-    packages: BTreeMap<String, ServedPackage>,
-    key_ids: BTreeSet<String>,
-}
-
-impl Catalog {
-    pub(super) fn new(packages: Vec<ServedPackage>) -> Result<Self, ServeError> {
-        let mut catalog = Self { packages: BTreeMap::new(), key_ids: BTreeSet::new() };
-        for package in packages {
-            if !is_content_id(&package.content_id) {
-                let what = format!("{:?} cannot be served as a content id", package.content_id);
-                return Err(ServeError::Malformed { folder: package.folder, what });
-            }
-            if catalog.packages.contains_key(&package.content_id) {
-                return Err(ServeError::Duplicate { content_id: package.content_id });
-            }
-            catalog.key_ids.extend(package.key_ids.iter().cloned());
-            catalog.packages.insert(package.content_id.clone(), package);
-        }
-        Ok(catalog)
-    }
-
-    pub(super) fn packages(&self) -> impl Iterator<Item = &ServedPackage> {
-        self.packages.values()
-    }
-
-    pub(super) fn package(&self, content_id: &str) -> Option<&ServedPackage> {
-        self.packages.get(content_id)
-    }
-
-    pub(super) fn holds_key(&self, key_id: &str) -> bool {
-        self.key_ids.contains(key_id)
     }
 }
 
@@ -156,7 +229,7 @@ pub(super) fn is_plain_path(path: &str) -> bool {
 }
 
 /// Content ids are the user's: anything that can be one percent-encoded path segment and is not the server's own.
-fn is_content_id(id: &str) -> bool {
+pub(super) fn is_content_id(id: &str) -> bool {
     !matches!(id, "" | "." | "..")
         && id.len() <= MAX_NAME
         && !id.contains(['/', '\\'])
@@ -170,20 +243,33 @@ mod tests {
     use proptest::prelude::*;
 
     fn read(json: &str) -> Result<ServedPackage, ServeError> {
-        ServedPackage::from_record(Path::new("/p"), json.as_bytes())
+        ServedPackage::from_record(Path::new("/p"), json.as_bytes(), Identity::default())
     }
 
     fn record(content_id: &str, key_id: &str, master: &str, path: &str) -> String {
         serde_json::json!({"format": "keyrung.package", "version": 1, "content_id": content_id, "key_id": key_id,
-            "master": master, "files": [{"path": path, "bytes": 3}], "later": {"field": true}})
+            "master": master, "files": [{"path": path, "bytes": 3, "digest": "crc64nvme:0"}], "later": {"field": true},
+            "renditions": [{"name": "1080p", "segments": [{"duration_us": 3_000_000}, {"duration_us": 2_000_000}]}]})
         .to_string()
     }
 
     #[test]
     fn a_record_gives_its_files_and_key() {
         let package = read(&record("film", "k-1", "master.m3u8", "1080p/00000.ts")).unwrap();
-        assert_eq!(package.files, BTreeSet::from(["1080p/00000.ts".to_owned(), "master.m3u8".to_owned()]));
+        assert_eq!(package.files.keys().collect::<Vec<_>>(), ["1080p/00000.ts", "master.m3u8"]);
+        assert_eq!(package.files["1080p/00000.ts"], PackageFile { bytes: 3, digest: "crc64nvme:0".to_owned() });
         assert_eq!(package.key_ids, ["k-1"]);
+        assert_eq!((package.micros(), package.bytes()), (5_000_000, 3));
+        assert_eq!(package.renditions[0].length.segments, 2);
+    }
+
+    #[test]
+    fn every_other_record_is_another_generation() {
+        let one = read(&record("film", "k-1", "master.m3u8", "a.ts")).unwrap();
+        let two = read(&record("film", "k-2", "master.m3u8", "a.ts")).unwrap();
+        assert_eq!(one.generation.len(), 16);
+        assert_ne!(one.generation, two.generation);
+        assert_eq!(one.generation, read(&record("film", "k-1", "master.m3u8", "a.ts")).unwrap().generation);
     }
 
     #[test]
@@ -199,7 +285,7 @@ mod tests {
     #[test]
     fn the_commit_record_is_never_served() {
         let package = read(&record("film", "k", "master.m3u8", "keyrung.json")).unwrap();
-        assert!(!package.files.contains("keyrung.json"));
+        assert!(!package.files.contains_key("keyrung.json"));
         assert!(matches!(read(&record("film", "k", "keyrung.json", "a.ts")), Err(ServeError::Malformed { .. })));
     }
 
@@ -240,13 +326,6 @@ mod tests {
     }
 
     #[test]
-    fn two_packages_of_one_content_id_are_refused() {
-        let package = read(&record("film", "k", "master.m3u8", "a.ts")).unwrap();
-        let twice = Catalog::new(vec![package.clone(), package]);
-        assert!(matches!(twice, Err(ServeError::Duplicate { content_id }) if content_id == "film"));
-    }
-
-    #[test]
     fn a_missing_and_a_linked_record_are_unreadable() {
         let dir = tempfile::tempdir().unwrap();
         assert!(matches!(ServedPackage::open(dir.path()), Err(ServeError::Unreadable { .. })));
@@ -271,7 +350,7 @@ mod tests {
 
         #[test]
         fn any_bytes_are_read_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = ServedPackage::from_record(Path::new("/p"), &bytes);
+            let _ = ServedPackage::from_record(Path::new("/p"), &bytes, Identity::default());
         }
     }
 }

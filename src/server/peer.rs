@@ -6,6 +6,7 @@ use axum::http::HeaderMap;
 use ipnet::IpNet;
 
 use crate::server::config::TrustedHeader;
+use crate::server::cookie::Transport;
 
 /// The proxies that are believed, and where they say it.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +23,22 @@ impl Proxies {
     /// Whether this is one of them.
     pub(super) fn trusts(&self, address: IpAddr) -> bool {
         self.networks.iter().any(|network| network.contains(&address))
+    }
+
+    /// What lies between the client and the server: a trusted proxy in between says it, for the hop that it took.
+    pub(super) fn transport(&self, peer: IpAddr, own: Transport, headers: &HeaderMap) -> Transport {
+        if own == Transport::Tls || !self.trusts(peer.to_canonical()) {
+            return own;
+        }
+        let last = |name: &str| headers.get_all(name).iter().last()?.to_str().ok()?.rsplit(',').next();
+        let scheme = match self.header {
+            TrustedHeader::XForwardedFor => last("x-forwarded-proto").map(str::trim),
+            TrustedHeader::Forwarded => last("forwarded").and_then(|element| {
+                let mut pairs = element.split(';').filter_map(|pair| pair.split_once('='));
+                pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case("proto")).map(|(_, value)| value.trim())
+            }),
+        };
+        if scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("https")) { Transport::Tls } else { own }
     }
 
     /// The client behind the connection from `peer`: the last hop, from the server's side, that is no trusted proxy.
@@ -161,6 +178,22 @@ mod tests {
             assert_eq!(client(&proxies, "10.0.0.1", "forwarded", &[field]), expected, "{field}");
         }
         assert_eq!(client(&proxies, "10.0.0.1", "x-forwarded-for", &["203.0.113.1"]), "10.0.0.1", "the other field");
+    }
+
+    #[test]
+    fn tls_in_front_is_a_proxys_word() {
+        let of = |header, peer: &str, name: &'static str, field: &'static str| {
+            let headers = HeaderMap::from_iter([(axum::http::HeaderName::from_static(name), field.parse().unwrap())]);
+            proxies(header).transport(peer.parse().unwrap(), Transport::Plain, &headers)
+        };
+        let forwarded_for = TrustedHeader::XForwardedFor;
+        assert_eq!(of(forwarded_for, "10.0.0.1", "x-forwarded-proto", "https"), Transport::Tls);
+        assert_eq!(of(forwarded_for, "10.0.0.1", "x-forwarded-proto", "https, http"), Transport::Plain);
+        assert_eq!(of(forwarded_for, "192.0.2.1", "x-forwarded-proto", "https"), Transport::Plain);
+        assert_eq!(of(forwarded_for, "10.0.0.1", "forwarded", "for=a;proto=https"), Transport::Plain);
+        let forwarded = TrustedHeader::Forwarded;
+        assert_eq!(of(forwarded, "10.0.0.1", "forwarded", "proto=http, for=a;proto=https"), Transport::Tls);
+        assert_eq!(of(forwarded, "10.0.0.1", "x-forwarded-proto", "https"), Transport::Plain);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use axum::http::HeaderMap;
 use axum::http::header::{IF_RANGE, RANGE};
 
+use crate::server::validator::EntityTag;
+
 /// What a request's `Range` field comes to for a file of a known length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Selection {
@@ -19,13 +21,22 @@ pub(super) enum Selection {
     Unsatisfiable,
 }
 
-/// Reads the field of a GET request. With `If-Range` the answer is the whole file: the server gives no validators, so
-/// none can match (RFC 9110 section 13.1.5).
-pub(super) fn select(headers: &HeaderMap, file_length: u64) -> Selection {
+/// Reads the field of a GET request. `If-Range` (RFC 9110 section 13.1.5) leaves it in force only when it names the
+/// representation's own strong tag: whoever has a part of other bytes is given the whole.
+pub(super) fn select(headers: &HeaderMap, file_length: u64, tag: Option<&EntityTag>) -> Selection {
     let mut fields = headers.get_all(RANGE).iter();
-    let (Some(field), None, false) = (fields.next(), fields.next(), headers.contains_key(IF_RANGE)) else {
+    let (Some(field), None) = (fields.next(), fields.next()) else {
         return Selection::Whole;
     };
+    let mut conditions = headers.get_all(IF_RANGE).iter();
+    let holds = match (conditions.next(), conditions.next()) {
+        (None, _) => true,
+        (Some(condition), None) => tag.is_some_and(|tag| condition.to_str().is_ok_and(|text| tag.is_strongly(text))),
+        (Some(_), Some(_)) => false,
+    };
+    if !holds {
+        return Selection::Whole;
+    }
     field.to_str().ok().and_then(|text| parse(text, file_length)).unwrap_or(Selection::Whole)
 }
 
@@ -67,7 +78,7 @@ mod tests {
     fn of(text: &str, length: u64) -> Selection {
         let mut headers = HeaderMap::new();
         headers.insert(RANGE, HeaderValue::from_str(text).unwrap());
-        select(&headers, length)
+        select(&headers, length, None)
     }
 
     #[test]
@@ -111,14 +122,30 @@ mod tests {
     }
 
     #[test]
-    fn if_range_and_two_fields_give_the_whole_file() {
+    fn if_range_has_to_name_the_very_bytes() {
         let mut headers = HeaderMap::new();
         headers.insert(RANGE, HeaderValue::from_static("bytes=0-0"));
-        headers.insert(IF_RANGE, HeaderValue::from_static("\"x\""));
-        assert_eq!(select(&headers, 10), Whole);
+        let tag = EntityTag::strong("x");
+        let part = Part { start: 0, length: 1 };
+        for (condition, expected) in [
+            ("\"x\"", part),
+            ("W/\"x\"", Whole),
+            ("\"y\"", Whole),
+            ("x", Whole),
+            ("*", Whole),
+            ("\"x\", \"x\"", Whole),
+            ("Sat, 21 Nov 2026 17:00:00 GMT", Whole),
+        ] {
+            headers.insert(IF_RANGE, HeaderValue::from_static(condition));
+            assert_eq!(select(&headers, 10, Some(&tag)), expected, "{condition}");
+            assert_eq!(select(&headers, 10, None), Whole, "{condition}");
+            assert_eq!(select(&headers, 10, Some(&EntityTag::weak("x"))), Whole, "{condition}");
+        }
+        headers.append(IF_RANGE, HeaderValue::from_static("\"x\""));
+        assert_eq!(select(&headers, 10, Some(&tag)), Whole, "two conditions");
         headers.remove(IF_RANGE);
         headers.append(RANGE, HeaderValue::from_static("bytes=1-1"));
-        assert_eq!(select(&headers, 10), Whole);
+        assert_eq!(select(&headers, 10, Some(&tag)), Whole, "two ranges");
     }
 
     proptest! {

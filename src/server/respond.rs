@@ -8,12 +8,13 @@ use axum::http::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, EXPIRES, REFERRER_POLICY,
     RETRY_AFTER, STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::Response;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimePrinter;
 
 use crate::server::audit::RequestId;
+use crate::server::cookie::Transport;
 use crate::server::cors::Reader;
 use crate::server::vault::Held;
 
@@ -97,20 +98,11 @@ pub(super) fn of(status: StatusCode, media_type: &'static str, caching: &'static
     response
 }
 
-/// The memory that an answer is sent from is the one that the vault wipes.
-struct Owned(Held);
-
-impl AsRef<[u8]> for Owned {
-    fn as_ref(&self) -> &[u8] {
-        &self.0[..]
-    }
-}
-
 /// The 16 octets of a key file (RFC 8216 section 5, PLY-024). Players that ask again for every segment (PLY-003) are
-/// answered by their own cache, for `max_age` at most; nobody else's may hold it.
-pub(super) fn key(key: Held, method: &Method, max_age: Duration, now: SystemTime) -> Response {
-    let body = if method == Method::HEAD { Body::empty() } else { Body::from(Bytes::from_owner(Owned(key))) };
-    let mut response = Response::new(body);
+/// answered by their own cache, for `max_age` at most; nobody else's may hold it. The memory that the answer is sent from
+/// is the vault's, which is wiped.
+pub(super) fn key(key: Held, max_age: Duration, now: SystemTime) -> Response {
+    let mut response = Response::new(Body::from(Bytes::from_owner(key)));
     let headers = response.headers_mut();
     // Room for all that follow: they would not fit the first allocation.
     headers.reserve(12);
@@ -174,26 +166,21 @@ pub(super) enum Vary {
     Viewer,
 }
 
-/// Whether the answer goes over TLS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Transport {
-    Plain,
-    Tls,
-}
-
 /// What every answer carries. Only the page that CORS has let may read an answer from a script (PLY-021, S3-015).
 pub(super) fn finish(reader: &Reader, vary: Vary, transport: Transport, request: RequestId, response: &mut Response) {
     let failed = response.status().is_client_error() || response.status().is_server_error();
     let headers: &mut HeaderMap = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert(
-        VARY,
-        HeaderValue::from_static(match vary {
-            Vary::Origin => "Origin",
-            Vary::Viewer => "Authorization, Cookie, Origin",
-        }),
-    );
+    let vary = match (vary, headers.get(VARY).and_then(|names| names.to_str().ok())) {
+        (Vary::Viewer, _) => HeaderValue::from_static("Authorization, Cookie, Origin"),
+        (Vary::Origin, None) => HeaderValue::from_static("Origin"),
+        // What the answer depends on besides stands there already.
+        (Vary::Origin, Some(names)) => {
+            HeaderValue::try_from(format!("{names}, Origin")).unwrap_or(HeaderValue::from_static("*"))
+        }
+    };
+    headers.insert(VARY, vary);
     if transport == Transport::Tls {
         headers.insert(STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000"));
     }

@@ -1,34 +1,31 @@
 //! Which request is answered with what.
 
-use std::io;
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::{Body, HttpBody};
-use axum::http::header::{ACCEPT_RANGES, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_SECURITY_POLICY, HOST};
+use axum::http::header::CONNECTION;
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, Request, StatusCode, Version};
 use axum::response::Response;
-use rustix::io::Errno;
-use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use crate::limits::SERVER_RETRY_AFTER;
+use crate::server::audience::{self, audience};
 use crate::server::audit::RequestId;
 use crate::server::connection::Client;
 use crate::server::cors::Reader;
-use crate::server::file::{FileBody, open_beneath};
 use crate::server::generation::{Gate, Generation};
 use crate::server::local::{self, Refusal};
-use crate::server::package::{Catalog, ServedPackage};
-use crate::server::range::{self, Selection};
 use crate::server::respond::{self, Problem, Vary};
 use crate::server::running::Running;
-use crate::server::{key, page};
+use crate::server::viewer::Visit;
+use crate::server::{key, origin, player};
 
 /// A request, and what it is answered from.
 pub(super) struct Asking<'a> {
     pub(super) running: &'a Running,
-    pub(super) generation: &'a Generation,
+    pub(super) generation: &'a Arc<Generation>,
     pub(super) client: &'a Client,
     pub(super) request: &'a Parts,
     pub(super) id: RequestId,
@@ -40,6 +37,9 @@ pub(super) struct Asking<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Route<'a> {
     Page,
+    /// The name of a part of the page.
+    Asset(&'a str),
+    Packages,
     Livez,
     Readyz,
     /// The key id as it was sent.
@@ -54,8 +54,10 @@ impl<'a> Route<'a> {
             "/" => Self::Page,
             "/livez" => Self::Livez,
             "/readyz" => Self::Readyz,
-            _ => match path.strip_prefix("/v1/keys/") {
-                Some(name) if !name.is_empty() && !name.contains('/') => Self::Key(name),
+            "/v1/packages" => Self::Packages,
+            _ => match (path.strip_prefix("/v1/keys/"), path.strip_prefix("/v1/player/")) {
+                (Some(name), _) if !name.is_empty() && !name.contains('/') => Self::Key(name),
+                (_, Some(name)) => Self::Asset(name),
                 _ => Self::File,
             },
         }
@@ -63,7 +65,8 @@ impl<'a> Route<'a> {
 
     fn label(self) -> &'static str {
         match self {
-            Self::Page => "page",
+            Self::Page | Self::Asset(_) => "page",
+            Self::Packages => "packages",
             Self::Livez => "livez",
             Self::Readyz => "readyz",
             Self::Key(_) => "key",
@@ -102,6 +105,9 @@ pub(super) async fn answer<B: HttpBody>(running: &Running, client: &Client, requ
     if running.is_draining() && request.version < Version::HTTP_2 {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
+    if request.method == Method::HEAD {
+        *response.body_mut() = Body::empty();
+    }
     running.metrics.answered(route.label(), response.status().as_u16());
     response
 }
@@ -138,7 +144,9 @@ async fn dispatch(asking: &Asking<'_>, route: Route<'_>) -> Response {
         Route::Livez => health("alive\n"),
         Route::Readyz if asking.running.is_ready().await => health("ready\n"),
         Route::Readyz => Problem::NotReady.response(),
-        Route::Page => player(asking),
+        Route::Page => player::page(&asking.request.headers),
+        Route::Asset(name) => player::asset(name, &asking.request.headers),
+        Route::Packages => packages(asking).await,
         Route::File => file(asking).await,
     }
 }
@@ -148,64 +156,36 @@ pub(super) fn health(text: &'static str) -> Response {
     respond::of(StatusCode::OK, "text/plain; charset=utf-8", "no-store", text.into())
 }
 
-fn player(asking: &Asking<'_>) -> Response {
-    // HTTP/2 has it in the request's target.
-    let host = asking.request.headers.get(HOST).and_then(|host| host.to_str().ok());
-    let authority = host.or_else(|| asking.request.uri.authority().map(|a| a.as_str())).unwrap_or("localhost");
-    let html = page::render(asking.generation.catalog.packages(), authority);
-    let mut response = respond::of(StatusCode::OK, "text/html; charset=utf-8", "no-store", html.into());
-    response.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(page::POLICY));
-    response
-}
-
+/// A file of a package; a playlist with the viewer's token in it, where there is one.
 async fn file(asking: &Asking<'_>) -> Response {
     let request = asking.request;
-    let Some((package, path)) = locate(&asking.generation.catalog, request.uri.path()) else {
-        return Problem::NotFound.response();
+    let audience = match request.uri.path().ends_with(".m3u8") {
+        true => audience(asking).await,
+        // Segments are encrypted: they are the same for everyone.
+        false => Ok(audience::of_nobody(asking.generation)),
     };
-    let (folder, path) = (package.folder.clone(), path.to_owned());
-    let (method, headers) = (request.method.clone(), request.headers.clone());
-    let answer = spawn_blocking(move || {
-        let file = open_beneath(&folder, &path)?;
-        let length = file.metadata()?.len();
-        // RFC 9110 section 14.2: a range means something in GET alone.
-        let selection = if method == Method::GET { range::select(&headers, length) } else { Selection::Whole };
-        let (start, part) = match selection {
-            Selection::Unsatisfiable => return Ok(respond::unsatisfiable(length)),
-            Selection::Part { start, length } => (start, length),
-            Selection::Whole => (0, length),
-        };
-        // A package that is made anew has the same names with other keys, and there are no validators: nothing is kept.
-        let body = if method == Method::HEAD { Body::empty() } else { Body::new(FileBody::new(file, start, part)?) };
-        let mut response = respond::of(StatusCode::OK, respond::media_type(&path), "private, no-cache", body);
-        let fields = response.headers_mut();
-        fields.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
-        fields.insert(CONTENT_LENGTH, part.into());
-        if let Selection::Part { .. } = selection {
-            let last = start.saturating_add(part).saturating_sub(1);
-            let range = HeaderValue::try_from(format!("bytes {start}-{last}/{length}")).map_err(io::Error::other)?;
-            fields.insert(CONTENT_RANGE, range);
-            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
-        }
-        Ok(response)
-    });
-    match answer.await {
-        Ok(Ok(response)) => response,
-        Ok(Err(error)) if is_absent(&error) => Problem::NotFound.response(),
-        Ok(Err(_)) | Err(_) => Problem::Internal.response(),
+    let audience = match audience {
+        Ok(audience) => audience,
+        Err(problem) => return problem.response(),
+    };
+    let visit = Visit {
+        method: request.method.clone(),
+        uri: request.uri.clone(),
+        headers: request.headers.clone(),
+        transport: asking.generation.proxies.transport(
+            asking.client.address,
+            asking.client.transport,
+            &request.headers,
+        ),
+        audience,
+        same_site: asking.generation.same_site,
+    };
+    origin::answer(Arc::clone(&asking.generation.catalog), visit).await
+}
+
+async fn packages(asking: &Asking<'_>) -> Response {
+    match audience(asking).await {
+        Ok(audience) => player::packages(Arc::clone(&asking.generation.catalog), audience).await,
+        Err(problem) => problem.response(),
     }
-}
-
-/// The package and the file that a path names. The file's part is compared as it was sent: its names need no
-/// percent-encoding, so nothing is decoded that could turn into another path.
-fn locate<'a>(catalog: &'a Catalog, path: &str) -> Option<(&'a ServedPackage, &'a str)> {
-    let (content_id, rest) = path.strip_prefix('/')?.split_once('/')?;
-    let package = catalog.package(&page::percent_decode(content_id)?)?;
-    package.files.get(rest).map(|file| (package, file.as_str()))
-}
-
-/// The file is not there, or what is there is not a file of the package: a link, a folder, a pipe.
-fn is_absent(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::InvalidInput
-        || matches!(Errno::from_io_error(error), Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NXIO))
 }

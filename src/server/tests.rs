@@ -31,7 +31,7 @@ fn files_come_with_their_types() {
     assert_eq!(playlist.field("content-length"), PLAYLIST.len().to_string());
     assert_eq!(playlist.field("x-content-type-options"), "nosniff");
     assert_eq!(playlist.field("accept-ranges"), "bytes");
-    assert_eq!(playlist.field("cache-control"), "private, no-cache");
+    assert_eq!(playlist.field("cache-control"), "no-cache");
     let ts = server.get("/film/720p/00000.ts?query=ignored");
     assert_eq!((ts.status, ts.field("content-type")), (200, "video/mp2t"));
     assert!(ts.body == segment());
@@ -295,12 +295,16 @@ fn health_and_page() {
     let server = start();
     assert_eq!((server.get("/livez").status, server.get("/readyz").status), (200, 200));
     let page = server.get("/");
-    let html = String::from_utf8(page.body.clone()).unwrap();
     assert_eq!((page.status, page.field("content-type")), (200, "text/html; charset=utf-8"));
     assert!(page.field("content-security-policy").starts_with("default-src 'none'"));
-    assert!(html.contains(&format!("ffplay http://{}/film/master.m3u8", server.addr)));
-    assert!(html.contains("My &lt;Film&gt; &amp; more") && !html.contains("<Film>"));
-    assert!(html.contains("/My%20%3CFilm%3E%20%26%20more/master.m3u8"));
+    assert_eq!(server.get("/v1/player/page.js").field("content-type"), "text/javascript; charset=utf-8");
+    server.get("/v1/player/mod.rs").assert_problem(404, "no asset");
+    let list: serde_json::Value = serde_json::from_slice(&server.get("/v1/packages").body).unwrap();
+    let ids = ["My <Film> & more", "bad", "film"];
+    assert!(list["packages"].as_array().unwrap().iter().map(|p| &p["content_id"]).eq(ids), "{list}");
+    let (film, generation) = (&list["packages"][2]["url"], list["packages"][2]["generation_url"].as_str().unwrap());
+    assert_eq!(film, "/film/master.m3u8");
+    assert_eq!(server.get(generation).body, PLAYLIST.as_bytes());
 
     fs::remove_file(server.folder.path().join("film/master.m3u8")).unwrap();
     server.get("/readyz").assert_problem(503, "package gone");

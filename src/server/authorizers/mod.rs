@@ -217,6 +217,19 @@ impl Authorizers {
         }
     }
 
+    /// The cookie that says the same as the token in the query, for players that send cookies and nothing else: its name
+    /// and its value. None for every other credential: it comes along by itself, or is for single paths.
+    #[must_use]
+    pub fn cookie(&self, grant: &Grant, asked: &Asked<'_>) -> Option<(String, String)> {
+        match (&grant.carrier, self.list.get(grant.by)?) {
+            (Carrier::Query, Authorizer::Jwt(jwt)) => {
+                let token = credential::in_query(asked.query, jwt::PARAMETER).ok()??;
+                Some((jwt.cookie().to_owned(), token.to_owned()))
+            }
+            _ => None,
+        }
+    }
+
     /// Whether every key set has been read at least once.
     pub async fn ready(&self) -> bool {
         self.list.iter().all(|authorizer| match authorizer {

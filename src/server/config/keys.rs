@@ -77,6 +77,7 @@ const SETTINGS: &[Setting] = &[
     setting("keys.capacity", Kind::Number, "Keys kept at once."),
     setting("keys.calls", Kind::Number, "Calls to the key store at once, and to providers."),
     setting("audit.file", Kind::Path, "File that each decision is added to as a line of JSON; - is standard error."),
+    setting("origin.same_site", Kind::Text, "SameSite of cookies that viewers ask for: lax, strict or none."),
     setting("shutdown.delay", Kind::Text, "How long it goes on after /readyz has begun to say 503."),
     setting("shutdown.deadline", Kind::Text, "How long requests in flight may take after that."),
 ];

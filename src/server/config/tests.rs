@@ -48,6 +48,8 @@ capacity = 5
 calls = 4
 [audit]
 file = "-"
+[origin]
+same_site = "none"
 [shutdown]
 delay = "0s"
 deadline = "30s"

@@ -130,3 +130,41 @@ fn a_store_that_is_down_is_said_to_be_and_only_that() {
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
 }
+
+#[test]
+fn a_playlist_carries_the_viewers_token_on() {
+    let server = start_authorized(|_| {});
+    let text = format!("#EXTM3U\n#EXT-X-SESSION-KEY:METHOD=AES-128,URI=\"/v1/keys/{FILM_KEY}\"\n");
+    std::fs::write(server.folder.path().join("film/master.m3u8"), &text).unwrap();
+    let stranger = server.get("/film/master.m3u8");
+    assert_eq!((stranger.status, stranger.body.as_slice()), (200, text.as_bytes()));
+    let bearer = bearer("viewer", "film", 600);
+    let token = bearer.trim_start_matches("Authorization: Bearer ");
+    let known = server.get(&format!("/film/master.m3u8?token={token}"));
+    let key_uri = format!("/v1/keys/{FILM_KEY}?token={token}");
+    assert!(String::from_utf8_lossy(&known.body).contains(&key_uri), "{known:?}");
+    assert_eq!(known.field("cache-control"), "private, no-store");
+    assert!(known.field("vary").contains("Cookie") && known.field("vary").ends_with("Origin"), "{known:?}");
+    assert_eq!(server.get(&key_uri).body, KEY);
+    // Signed anew for the key's own path.
+    let signed = server.get(&super::harness::signed("/film/*", "film", 600).replace("/film/*?", "/film/master.m3u8?"));
+    let body = String::from_utf8_lossy(&signed.body).into_owned();
+    let (_, uri) = body.split_once("URI=\"").unwrap();
+    assert_eq!(server.get(uri.split('"').next().unwrap()).body, KEY, "{body}");
+    // A cookie says the same, and then the URIs are left alone: a token in two places is refused.
+    let asked = server.get(&format!("/film/master.m3u8?token={token}&cookie=1"));
+    assert_eq!(asked.body, text.as_bytes());
+    let cookie = asked.field("set-cookie").split(';').next().unwrap();
+    assert_eq!(cookie, format!("keyrung_token={token}"));
+    assert_eq!(server.ask("GET", &format!("/v1/keys/{FILM_KEY}"), &[&format!("Cookie: {cookie}")]).body, KEY);
+
+    let list = |fields: &[&str]| {
+        let answer = server.ask("GET", "/v1/packages", fields);
+        let list: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        list["packages"].as_array().unwrap().iter().map(|p| p["content_id"].to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(list(&[&bearer]), ["\"film\""]);
+    assert!(list(&[]).is_empty());
+    // Segments are for everyone: they are encrypted.
+    assert_eq!(server.get("/film/720p/empty.ts").status, 200);
+}

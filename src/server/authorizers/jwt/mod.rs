@@ -112,6 +112,11 @@ impl Jwt {
         }
     }
 
+    /// The name of the cookie that may carry a token.
+    pub(super) fn cookie(&self) -> &str {
+        &self.cookie
+    }
+
     /// The token, from the one place that it may be in.
     fn find<'a>(&self, asked: &Asked<'a>) -> Result<Option<(&'a str, Carrier)>, Denied> {
         let header = credential::bearer(asked.headers)?.map(|token| (token, Carrier::Itself));
