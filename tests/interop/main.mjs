@@ -8,9 +8,10 @@ import { availableParallelism, tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { protect, SOON } from './lib/access.mjs';
 import { serveAssets } from './lib/assets.mjs';
-import { browserPlayers, expectError, launch, openPage, playLadder } from './lib/browser.mjs';
-import { CASES, ERROR_WITHIN, known } from './lib/cases.mjs';
+import { browserPlayers, expectError, launch, openPage, outlive, playLadder } from './lib/browser.mjs';
+import { CASES, ENDING, ERROR_WITHIN, known } from './lib/cases.mjs';
 import { consolePlayers } from './lib/console.mjs';
 import { makeLadders, serve } from './lib/ladders.mjs';
 import { ownPage } from './lib/own_page.mjs';
@@ -47,9 +48,10 @@ async function main() {
   const { env, ladders } = await makeLadders({ keyrung, root, work, token: TOKEN });
   const upstream = await serve({ keyrung, work, env, ladders });
   const assets = await serveAssets(folder);
+  const access = await protect({ keyrung, work, env, ladders, origins: [assets.base] });
   browser = await launch();
   const players = [...browserPlayers(folder, browser.version()), ...(await consolePlayers())];
-  const setting = { browser, assets: assets.base, players, upstream };
+  const setting = { browser, assets: assets.base, players, upstream, access };
 
   const sessions = [];
   for (const testCase of CASES) {
@@ -70,6 +72,13 @@ async function main() {
   const decoding = sessions.filter((s) => !s.testCase.fails);
   await Promise.all([pool(waiting, 4, runSession), pool(decoding, 1 + availableParallelism(), runSession)]);
 
+  const endings = [];
+  await pool(players.filter((p) => p.browser && listed(options.only, p.id) && listed(options.cases, ENDING.id)), 3, async (player) => {
+    const result = await playOn(player, ladders[ENDING.ladder], setting);
+    endings.push(result);
+    console.log(`${result.ok ? 'ok  ' : 'FAIL'} ${player.id.padEnd(12)} ${ENDING.title}: ${result.detail}`);
+  });
+
   const snippets = [];
   await pool(await readSnippets(join(root, 'src/manual/players.md')), 3, async (snippet) => {
     if (!listed(options.only, snippet.player)) return;
@@ -77,7 +86,7 @@ async function main() {
     snippets.push({ player: snippet.player, rule: snippet.rule, refused: snippet.refused, ok: result.ok, detail: result.detail, sends: sent(result.keys) });
     console.log(`${result.ok ? 'ok  ' : 'FAIL'} ${snippet.player.padEnd(12)} snippet: ${snippet.rule}${snippet.refused ? ', refused' : ''}: ${result.detail}`);
   });
-  const page = await ownPage(browser, upstream, out);
+  const page = await ownPage(browser, upstream, access, out);
   console.log(`${page.ok ? 'ok  ' : 'FAIL'} keyrung's own page: ${page.detail}`);
 
   const order = (list, id) => list.findIndex((x) => x.id === id);
@@ -86,15 +95,15 @@ async function main() {
   const report = {
     players: players.filter((p) => listed(options.only, p.id)).map(({ id, name, version }) => ({ id, name, version })),
     cases: CASES.filter((c) => listed(options.cases, c.id)).map(({ id, title, fails = false }) => ({ id, title, fails })),
-    results, snippets, page, seconds: (Date.now() - began) / 1000,
+    results, endings, snippets, page, seconds: (Date.now() - began) / 1000,
   };
   await writeFile(join(out, 'report.json'), `${JSON.stringify(report, null, 2)}\n`);
   await writeFile(join(out, 'report.html'), await htmlReport(report, out));
   console.log(`\n${terminalReport(report)}\n`);
   console.log(`${report.seconds.toFixed(0)} s; target/interop/report.html, target/interop/report.json`);
 
-  const failures = [...results.filter((r) => r.verdict === 'fail'), ...snippets.filter((s) => !s.ok), ...(page.ok ? [] : [page])];
-  if (failures.length) throw new Error(`${failures.length} of ${results.length + snippets.length + 1} failed`);
+  const failures = [...results.filter((r) => r.verdict === 'fail'), ...endings.filter((e) => !e.ok), ...snippets.filter((s) => !s.ok), ...(page.ok ? [] : [page])];
+  if (failures.length) throw new Error(`${failures.length} of ${results.length + endings.length + snippets.length + 1} failed`);
   if (partial) return;
   if (options['update-readme']) return updateTables(root, report);
   const differs = await tablesDiffer(root, report);
@@ -102,11 +111,12 @@ async function main() {
 }
 
 /** One player, one case. Never throws: what goes wrong is the result. */
-async function play({ player, testCase, ladder }, { browser, assets, upstream }) {
+async function play({ player, testCase, ladder }, { browser, assets, upstream, access }) {
   const started = Date.now();
-  const relay = await startRelay(upstream, { rule: testCase.rule, cache: testCase.cache ?? null });
+  const relay = await startRelay(testCase.access ? access.port : upstream, { rule: testCase.rule, cache: testCase.cache ?? null });
   // The query is the playlist's own: no player may hand it on to the key (RFC 3986 section 5.2.2).
-  const url = `${relay.base}/${ladder.id}/master.m3u8?viewer=7`;
+  const token = testCase.access ? `&${await access.query(testCase.access, ladder.id)}` : '';
+  const url = `${relay.base}/${ladder.id}/master.m3u8?viewer=7${token}`;
   const shot = join(out, `${player.id}-${testCase.id}.${player.browser ? 'jpg' : 'png'}`);
   const checks = {};
   let detail = '';
@@ -142,6 +152,28 @@ async function play({ player, testCase, ladder }, { browser, assets, upstream })
     player: player.id, case: testCase.id, verdict, detail, checks, seconds: (Date.now() - started) / 1000,
     keys: { asked, answered: keys.length, sends: sent(keys), preflights: relay.requests.filter((r) => r.method === 'OPTIONS').length },
   };
+}
+
+/** One player and a token that ends after SOON seconds. Never throws. */
+async function playOn(player, ladder, { browser, assets, access }) {
+  const relay = await startRelay(access.port, { cache: ENDING.cache });
+  const { context, page } = await openPage(browser, assets, player, `${player.name} ${player.version}: ${ENDING.title}`);
+  try {
+    const query = await access.query(ENDING.access, ladder.id);
+    const ends = Date.now() + SOON * 1000;
+    const detail = await outlive(page, player, `${relay.base}/${ladder.id}/master.m3u8?${query}`, ladder, ends);
+    const given = relay.keys().filter((request) => request.status === 200);
+    const late = given.filter((request) => request.at > ends + 1000);
+    if (!given.length) return { player: player.id, ok: false, detail: `it was never given the key; ${detail.text}` };
+    if (late.length) return { player: player.id, ok: false, detail: `given the key ${late.length} times after the end` };
+    const why = known(player.id, ENDING.id, {})?.why;
+    return { player: player.id, ok: detail.clean !== Boolean(why), detail: why ? `${why} (${detail.text})` : detail.text };
+  } catch (error) {
+    return { player: player.id, ok: false, detail: error.message.split('\n')[0] };
+  } finally {
+    await context.close();
+    await relay.close();
+  }
 }
 
 /** The fields that a player's first key request carried, those left out that tell nothing. */

@@ -166,3 +166,26 @@ export async function expectError(page, url, seconds) {
     await page.waitForTimeout(100);
   }
 }
+
+/**
+ * Plays on while the token ends, then asks for what was not loaded before: another rendition, where one can be chosen. Resolves
+ * with `{ clean, text }`: clean is an error that is told, or the end of the film with the key that was given in time.
+ */
+export async function outlive(page, player, url, ladder, ends) {
+  await page.evaluate((u) => window.begin(u), url);
+  const begun = await until(page, 'start', advanced({ time: 0, frames: 0, audioBytes: 0 }, 0.5, false));
+  await page.waitForTimeout(Math.max(0, ends - Date.now()) + 500);
+  const now = await look(page);
+  const other = [ladder.heights[0], ladder.heights.at(-1)].find((height) => height !== now.height);
+  if (!player.fixed) await page.evaluate((height) => window.session.choose(height), other);
+  await page.evaluate((rate) => window.rate(rate), RATE);
+  const deadline = Date.now() + STEP;
+  for (;;) {
+    const seen = await look(page);
+    const error = seen.error ?? seen.errors.find((e) => e.fatal)?.text;
+    if (error) return { clean: true, text: `says ${error.split("'")[0].trim()}` };
+    if (seen.ended) return { clean: true, text: 'plays to the end with the key that it has' };
+    if (Date.now() > deadline) return { clean: false, text: `stands at ${seen.time.toFixed(1)} s of ${begun.duration?.toFixed(1)} s and tells nothing` };
+    await page.waitForTimeout(100);
+  }
+}

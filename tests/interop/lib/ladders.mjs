@@ -62,9 +62,9 @@ export async function makeLadders({ keyrung, root, work, token }) {
 }
 
 /** Serves the packages with `keyrung serve`. Resolves with its port when it listens. */
-export function serve({ keyrung, work, env, ladders }) {
+export function serve({ keyrung, work, env, ladders, flags = [] }) {
   const folders = Object.keys(ladders).map((id) => join(work, 'packages', id));
-  const child = start(keyrung, ['--json', 'serve', ...folders, '--listen', '127.0.0.1:0'], { env });
+  const child = start(keyrung, ['--json', 'serve', ...folders, '--listen', '127.0.0.1:0', ...flags], { env });
   let err = '';
   child.stderr.setEncoding('utf8').on('data', (text) => (err += text));
   return new Promise((resolve, reject) => {

@@ -19,7 +19,7 @@ export const KEY_RULES = {
 
 /**
  * Starts a relay to `upstream` (port). `cache` null leaves the upstream's Cache-Control on keys, a text replaces it.
- * Its `requests` grow as they come: `{ method, path, kind, status, headers }`.
+ * Its `requests` grow as they come: `{ method, path, kind, status, at, headers }`.
  */
 export async function startRelay(upstream, { rule = 'pass', cache = null } = {}) {
   const requests = [];
@@ -27,7 +27,7 @@ export async function startRelay(upstream, { rule = 'pass', cache = null } = {})
   const server = http.createServer((request, response) => {
     const path = request.url.split('?')[0];
     const kind = path.startsWith('/v1/keys/') ? 'key' : path.endsWith('.m3u8') ? 'playlist' : path.endsWith('.ts') ? 'segment' : 'other';
-    const entry = { method: request.method, path: request.url, kind, status: 0, headers: request.headers };
+    const entry = { method: request.method, path: request.url, kind, status: 0, at: Date.now(), headers: request.headers };
     requests.push(entry);
     response.on('finish', () => (entry.status = response.statusCode));
 
