@@ -182,7 +182,7 @@ fn what_would_open_nothing_or_leak_is_refused() {
         ([&mint[..2], &own[..], &["--private-key-file", "ES256.pem", "--algorithm", "RS256"]].concat(), 4, "RS256"),
         ([&mint[..2], &own[..], &["--private-key-file", "missing"]].concat(), 5, "missing"),
         ([&mint[..2], &own[..], &["--private-key-file", "ES256.pem", "--algorithm", "none"]].concat(), 2, "algorithm"),
-        ([&url[..], &[&key]].concat(), 2, "--secret-file"),
+        ([&url[..], &[&key]].concat(), 2, "--config"),
         ([&url[..], &["/v1/keys/*", "--config", "server.toml"]].concat(), 2, "opens nothing"),
         ([&url[..], &["/a/../b", "--config", "server.toml"]].concat(), 2, "cannot be signed"),
         ([&url[..], &["ftp://a/b/c", "--config", "server.toml"]].concat(), 2, "http"),

@@ -78,7 +78,6 @@ pub fn run(args: MintArgs, output: Output) -> Result<(), CliError> {
     let of = |given: &Option<String>, configured: fn(&JwtSettings) -> &String| {
         given.clone().or_else(|| settings.as_ref().map(|settings| configured(settings).clone())).unwrap_or_default()
     };
-    let list = |some: bool| some.then_some(());
     let claims = NewClaims {
         iss: of(&args.issuer, |settings| &settings.issuer),
         aud: of(&args.audience, |settings| &settings.audience),
@@ -86,8 +85,8 @@ pub fn run(args: MintArgs, output: Output) -> Result<(), CliError> {
         iat: now,
         sub: args.subject,
         jti: Some(KeyId::generate()?.to_string()),
-        contents: list(!args.content.is_empty()).map(|()| args.content),
-        kids: list(!args.key_id.is_empty()).map(|()| args.key_id),
+        contents: (!args.content.is_empty()).then_some(args.content),
+        kids: (!args.key_id.is_empty()).then_some(args.key_id),
     };
     let token = mint.sign(&claims)?;
     output.json(&json!({

@@ -20,10 +20,7 @@ pub(super) enum Schemes {
 /// Reads a URL of the settings.
 pub(super) fn url(field: &str, text: &str, schemes: Schemes) -> Result<Url, Flaw> {
     let url: Url = text.parse().map_err(|_| Flaw::new(field, "is not a URL"))?;
-    let fits = match (url.scheme(), schemes) {
-        ("https", _) | ("http", Schemes::HttpToo) => true,
-        _ => false,
-    };
+    let fits = matches!((url.scheme(), schemes), ("https", _) | ("http", Schemes::HttpToo));
     if !fits {
         let wanted = if schemes == Schemes::Https { "is not an https URL" } else { "is not an http or https URL" };
         return Err(Flaw::new(field, wanted));

@@ -148,8 +148,8 @@ impl Authorizers {
         Self::build(settings, None)
     }
 
-    /// Authorisers of new settings in place of these. The key sets of URLs that both name go on being used, so that a
-    /// reload while such a URL cannot be reached loses nobody; verified tokens are forgotten.
+    /// Authorisers of new settings in place of these. What was read of key sets at URLs that both name goes on being
+    /// used, so that a reload while such a URL cannot be reached loses nobody; verified tokens are forgotten.
     ///
     /// # Errors
     /// As [`new`](Self::new).

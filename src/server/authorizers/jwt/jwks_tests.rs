@@ -170,6 +170,17 @@ async fn one_reader_at_a_time() {
 }
 
 #[tokio::test]
+async fn who_hangs_up_does_not_keep_the_set_from_others() {
+    let slow = Reply { delay: Duration::from_millis(300), ..ok(&[jwk(&ED25519, "a")]) };
+    let rig = Rig::new(slow, limits::JWKS_PAUSE).await;
+    let hurry = tokio::time::timeout(Duration::from_millis(100), rig.shows("a")).await;
+    assert!(hurry.is_err(), "it hung up");
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert!(rig.authorizers.ready().await);
+    assert_eq!((rig.shows("a").await, rig.server.count()), (Ok(()), 1));
+}
+
+#[tokio::test]
 async fn a_poisoned_set_changes_nothing() {
     let rig = Rig::new(ok(&[jwk(&ED25519, "a")]), Duration::ZERO).await;
     assert_eq!(rig.shows("a").await, Ok(()));
@@ -260,12 +271,14 @@ async fn a_reload_keeps_the_sets_of_the_same_urls() {
     let rig = Rig::new(ok(&[jwk(&ED25519, "a")]), Duration::ZERO).await;
     rig.authorizers.refresh().await;
     rig.server.replies(Reply::new("500 Internal Server Error", ""));
-    let settings = |refresh: &str| vec![Rig::settings(rig.dir.path(), &rig.server, refresh)];
-    let same = rig.authorizers.replaced(settings("10m")).unwrap();
+    let settings = || Rig::settings(rig.dir.path(), &rig.server, "11m");
+    let same = rig.authorizers.replaced(vec![settings()]).unwrap();
     let request = Request::bearer(&of("a"));
     assert!(same.ready().await);
     assert!(request.decide(&same).await.is_ok(), "though its server is down");
-    let other = rig.authorizers.replaced(settings("11m")).unwrap();
+    let Settings::Jwt(mut other) = settings() else { unreachable!() };
+    other.jwks.as_mut().unwrap().algorithms = vec![Algorithm::ES256];
+    let other = rig.authorizers.replaced(vec![Settings::Jwt(other)]).unwrap();
     assert_eq!(request.decide(&other).await.map(|_| ()), Err(Denied::JwksUnavailable));
 }
 

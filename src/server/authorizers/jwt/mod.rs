@@ -50,7 +50,7 @@ pub(super) struct Times {
 }
 
 impl Jwt {
-    /// `kept` gives a key set that is in use already.
+    /// `kept` gives a key set of the same place that is in use already.
     pub(super) fn new(
         settings: JwtSettings,
         kept: &dyn Fn(&JwksSettings) -> Option<Arc<KeySet>>,
@@ -69,10 +69,12 @@ impl Jwt {
         }
         let set = match settings.jwks {
             None => None,
-            Some(wanted) => Some(match kept(&wanted) {
-                Some(set) => set,
-                None => Arc::new(KeySet::new(wanted)?),
-            }),
+            Some(wanted) => {
+                let old = kept(&wanted);
+                let set = KeySet::new(wanted)?;
+                old.iter().for_each(|old| set.adopt(old));
+                Some(Arc::new(set))
+            }
         };
         Ok(Self {
             issuer: settings.issuer,

@@ -22,6 +22,7 @@ enum Place {
 }
 
 /// A set that was read.
+#[derive(Clone)]
 struct Loaded {
     keys: Arc<Keys>,
     /// Changes with the content.
@@ -69,8 +70,20 @@ impl KeySet {
         Ok(set)
     }
 
+    /// Whether it is of the same place and for the same algorithms.
     pub(in super::super) fn is_of(&self, settings: &JwksSettings) -> bool {
-        matches!(self.place, Place::Url(..)) && self.settings == *settings
+        self.settings.file == settings.file
+            && self.settings.url == settings.url
+            && self.settings.algorithms == settings.algorithms
+    }
+
+    /// Begins with what another one has read.
+    pub(in super::super) fn adopt(&self, old: &Self) {
+        let read = old.loaded.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut loaded = self.loaded.write().unwrap_or_else(PoisonError::into_inner);
+        if loaded.is_none() {
+            *loaded = read;
+        }
     }
 
     pub(in super::super) fn is_ready(&self) -> bool {
@@ -105,19 +118,29 @@ impl KeySet {
 
     /// Reads the set again because a token names a key that is not in it, unless that was tried a moment ago: anyone can
     /// make up key ids.
-    pub(in super::super) async fn retry(&self) {
-        let mut tried = self.tried.lock().await;
-        if self.is_due(*tried) {
-            *tried = Some(Instant::now());
-            self.fetch().await;
+    pub(in super::super) async fn retry(self: &Arc<Self>) {
+        let is_recent = self.tried.try_lock().is_ok_and(|tried| !self.is_due(*tried));
+        if !is_recent {
+            self.read(Self::is_due).await;
         }
     }
 
     /// Reads the set again now.
-    pub(in super::super) async fn refresh(&self) {
-        let mut tried = self.tried.lock().await;
-        *tried = Some(Instant::now());
-        self.fetch().await;
+    pub(in super::super) async fn refresh(self: &Arc<Self>) {
+        self.read(|_, _| true).await;
+    }
+
+    async fn read(self: &Arc<Self>, is_due: fn(&Self, Option<Instant>) -> bool) {
+        let set = Arc::clone(self);
+        let reading = tokio::spawn(async move {
+            let mut tried = set.tried.lock().await;
+            if is_due(&set, *tried) {
+                *tried = Some(Instant::now());
+                set.fetch().await;
+            }
+        });
+        // A task of its own: a viewer who hangs up would take the reading along, and nobody else would try for a while.
+        let _ = reading.await;
     }
 
     fn is_due(&self, tried: Option<Instant>) -> bool {
