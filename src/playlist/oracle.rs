@@ -7,10 +7,12 @@ use quick_m3u8::config::ParsingOptions;
 use quick_m3u8::tag::hls::Tag;
 use quick_m3u8::tag::{DecimalResolution, KnownTag};
 use quick_m3u8::{HlsLine, Reader, Writer};
+use url::Url;
 
 use crate::playlist::master::{CcGroup, CcMember, ClosedCaptions, MasterPlaylist, Variant};
 use crate::playlist::media::{MediaPlaylist, MediaSegment, SegmentDuration, SegmentKey};
 use crate::playlist::read::{Content, Playlist};
+use crate::playlist::rewrite::rewrite;
 use crate::playlist::value::{CodecString, FrameRate, InstreamId, KeyUri, QuotedString, Resolution, Uri, VideoRange};
 
 /// Texts of all kinds: plain ones, ones made of what has a meaning in a playlist, and anything.
@@ -362,5 +364,31 @@ proptest! {
             prop_assert_eq!(playlist.lines.len(), 2);
             prop_assert_eq!(playlist.lines[1].content(), &Content::Uri(text));
         }
+    }
+
+    #[test]
+    fn others_read_what_was_rewritten(list in media()) {
+        let base = Url::parse("https://media.example/film/index.m3u8").unwrap();
+        let before = list.render();
+        let Ok(after) = rewrite(before.as_bytes(), &base, &|_| Some("token=t".to_owned())) else { return Ok(()) };
+        let (old, new) = (same_lines(&before)?, same_lines(&after)?);
+        prop_assert_eq!(old.len(), new.len());
+        for (old, new) in old.iter().zip(&new) {
+            match (old, new) {
+                (HlsLine::KnownTag(KnownTag::Hls(Tag::Key(old))), HlsLine::KnownTag(KnownTag::Hls(Tag::Key(new)))) => {
+                    prop_assert_eq!((old.method(), old.iv(), old.keyformat()), (new.method(), new.iv(), new.keyformat()));
+                    let (old, new) = (old.uri().unwrap_or_default(), new.uri().unwrap_or_default());
+                    prop_assert!(old == new || new.contains("token=t"), "{} is {}", old, new);
+                }
+                (old, new) => prop_assert_eq!(old, new),
+            }
+        }
+        let read = |text: &str| {
+            m3u8_rs::parse_media_playlist_res(text.as_bytes()).map(|mut playlist| {
+                playlist.segments.iter_mut().filter_map(|segment| segment.key.as_mut()).for_each(|key| key.uri = None);
+                playlist
+            })
+        };
+        prop_assert_eq!(read(&before).ok(), read(&after).ok());
     }
 }

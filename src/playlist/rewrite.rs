@@ -139,7 +139,7 @@ fn append(uri: &str, query: &str) -> String {
     let (path, old) = rest.split_once('?').unwrap_or((rest, ""));
     let name = |parameter: &str| parameter.split('=').next().unwrap_or_default().to_owned();
     let given: Vec<String> = query.split('&').map(name).collect();
-    let kept = old.split('&').filter(|parameter| !parameter.is_empty() && !given.contains(&name(parameter)));
+    let kept = old.split('&').filter(|parameter| !old.is_empty() && !given.contains(&name(parameter)));
     let parameters: Vec<&str> = kept.chain([query]).collect();
     let fragment = fragment.map(|fragment| format!("#{fragment}")).unwrap_or_default();
     format!("{path}?{}{fragment}", parameters.join("&"))
