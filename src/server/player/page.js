@@ -149,7 +149,7 @@ function begin() {
   const url = token && !token.header ? chosen.url : chosen.generation_url;
   session = (engine === 'hls' ? playHls : playNative)(video, url, token, tell);
   $('engine-version').textContent = `Played by ${session.name}.`;
-  video.play().catch(() => state('ready'));
+  video.play().catch(() => $('notice').hidden && state('ready'));
 }
 
 for (const input of document.getElementsByName('engine')) {

@@ -10,6 +10,8 @@ const isOurs = (url) => new URL(url, location.href).origin === location.origin;
 export const hasHls = () => Boolean(window.Hls?.isSupported());
 export const hasNative = () => document.createElement('video').canPlayType(MPEGURL) !== '';
 
+const hasToken = (url) => /[?&](token|kr-signed)=/.test(url);
+
 const withQuery = (url, token) => (token?.query ? `${url}?${token.query}` : url);
 
 /** Answers of these kinds stay as they are, however often one asks. */
@@ -27,8 +29,8 @@ export function playHls(video, url, token, tell) {
     xhrSetup(xhr, to) {
       if (!xhr.readyState) xhr.open('GET', to, true);
       if (!isKey(to) && !keyUrls.has(to)) return;
-      // The token goes to this server's keys and to nothing else. One that stands in the URI already is enough.
-      if (token?.header && isOurs(to) && isKey(to)) xhr.setRequestHeader('Authorization', token.header);
+      // The token goes to this server's keys and to nothing else, and never beside one that the URI has: two are refused.
+      if (token?.header && isOurs(to) && isKey(to) && !hasToken(to)) xhr.setRequestHeader('Authorization', token.header);
       const asked = performance.now();
       xhr.addEventListener('loadend', () => {
         const timing = performance.getEntriesByName(new URL(to, location.href).href).at(-1);
@@ -52,7 +54,7 @@ export function playHls(video, url, token, tell) {
   hls.on(Hls.Events.ERROR, (_, data) => {
     const what = explain(data, token);
     if (data.fatal || what.now) fail(what);
-    else tell.log(what.title, true);
+    else tell.log(what.title, !what.mild);
   });
   // A JSON Web Token goes in the header of key requests. What was signed for URLs has to be in the URLs.
   hls.loadSource(token && !token.header ? withQuery(url, token) : url);
@@ -92,8 +94,17 @@ function explain(data, token) {
     case is.BUFFER_ADD_CODEC_ERROR:
     case is.BUFFER_INCOMPATIBLE_CODECS_ERROR:
       return words.noDecoder(data.mimeType ?? data.frag?.level?.codecs);
+    // What mended itself.
     case is.BUFFER_STALLED_ERROR:
-      return { title: 'waits for segments', text: '' };
+      return { title: 'waits for segments', text: '', mild: true };
+    case is.BUFFER_SEEK_OVER_HOLE:
+      return { title: 'jumped over a gap of the time stamps', text: '', mild: true };
+    case is.BUFFER_NUDGE_ON_STALL:
+      return { title: 'was nudged on', text: '', mild: true };
+    case is.FRAG_LOAD_TIMEOUT:
+    case is.LEVEL_LOAD_TIMEOUT:
+    case is.MANIFEST_LOAD_TIMEOUT:
+      return { title: 'The server takes too long to answer.', text: '' };
     default:
       return { title: `${data.details}${status ? ` (${status})` : ''}`, text: data.error?.message ?? '' };
   }
