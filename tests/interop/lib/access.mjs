@@ -22,6 +22,7 @@ export async function protect({ keyrung, work, env, ladders, origins }) {
 
 [limits]
 client_rate = 0
+connections_per_client = 0
 subject_rate = 0
 
 [audit]

@@ -51,8 +51,8 @@ code { background: var(--soft); padding: .1em .3em; border-radius: .2em; overflo
 `;
 
 export async function htmlReport(report, out) {
-  const failures = report.results.filter((r) => r.verdict === 'fail').length + report.snippets.filter((s) => !s.ok).length + (report.page.ok ? 0 : 1);
-  const total = report.results.length + report.snippets.length + 1;
+  const failures = report.results.filter((r) => r.verdict === 'fail').length + report.endings.filter((e) => !e.ok).length + report.snippets.filter((s) => !s.ok).length + (report.page.ok ? 0 : 1);
+  const total = report.results.length + report.endings.length + report.snippets.length + 1;
   const row = (cells, tag = 'td') => `<tr>${cells.map((cell, n) => (n === 0 ? `<th scope="row">${cell}</th>` : `<${tag}>${cell}</${tag}>`)).join('')}</tr>`;
   const headed = (head, rows) => `<div class="wide"><table><thead><tr>${head.map((h) => `<th scope="col">${escape(h)}</th>`).join('')}</tr></thead><tbody>${rows.join('\n')}</tbody></table></div>`;
   const name = (p) => escape(`${p.name} ${p.version}`);
@@ -76,6 +76,9 @@ export async function htmlReport(report, out) {
   const snippets = headed(['', 'way', 'result', 'the key request carries'], report.snippets.map((s) => row([
     escape(s.player), escape(s.refused ? `${s.rule}, which does not work` : s.rule), `<span class="${s.ok ? 'pass' : 'fail'}">${escape(s.detail)}</span>`,
     s.sends.map((f) => `<code>${escape(f)}</code>`).join(' '),
+  ])));
+  const endings = headed(['', 'what it does'], report.endings.map((e) => row([
+    name(report.players.find((p) => p.id === e.player)), `<span class="${e.ok ? 'pass' : 'fail'}">${escape(e.detail)}</span>`,
   ])));
   const details = report.players.map((p) => {
     const rows = report.cases.map((c) => [c, find(report, p, c)]).filter(([, r]) => r).map(([c, r]) => row([
@@ -106,6 +109,8 @@ export async function htmlReport(report, out) {
 <ul class="small">${gaps.join('')}</ul>
 <h2>Key requests for one ladder</h2>${keys}
 <p class="small">keyrung serve answers keys with <code>Cache-Control: private, max-age=300</code>. The ladder has 3 renditions of 12 segments.</p>
+<h2>A token that ends while the film plays</h2>${endings}
+<p class="small">The key may not be kept, and after the end another rendition is chosen where one can be.</p>
 <h2>Snippets of the manual</h2>${snippets}
 <h2 id="checks">Checks</h2>${details.join('\n')}
 <h2>Pictures</h2><div class="shots">${shots.join('\n')}</div>
