@@ -120,8 +120,16 @@ function choose(one) {
   begin();
 }
 
+function named() {
+  try {
+    return decodeURIComponent(location.hash.slice(1));
+  } catch {
+    return '';
+  }
+}
+
 function fromHash() {
-  const wanted = decodeURIComponent(location.hash.slice(1));
+  const wanted = named();
   if (!wanted) return packages[0] && !chosen && packages.length === 1 ? choose(packages[0]) : undefined;
   if (wanted === chosen?.content_id) return undefined;
   const one = packages.find((p) => p.content_id === wanted);
@@ -149,7 +157,9 @@ function begin() {
   const url = token && !token.header ? chosen.url : chosen.generation_url;
   session = (engine === 'hls' ? playHls : playNative)(video, url, token, tell);
   $('engine-version').textContent = `Played by ${session.name}.`;
-  video.play().catch(() => $('notice').hidden && state('ready'));
+  // Nothing plays by itself when the page opens.
+  if (navigator.userActivation?.hasBeenActive === false) return state('ready');
+  return video.play().catch(() => $('notice').hidden && state('ready'));
 }
 
 for (const input of document.getElementsByName('engine')) {
