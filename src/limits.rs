@@ -72,6 +72,8 @@ pub const SERVER_KEY_MAX_AGE: std::time::Duration = std::time::Duration::from_se
 pub const SERVER_RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(2);
 /// Audit lines on their way: some 3 MB, and a tenth of a second at 100,000 a second.
 pub const SERVER_AUDIT_QUEUE: usize = 16 << 10;
+/// How long the writer of audit lines rests between two writes.
+pub const SERVER_AUDIT_PAUSE: std::time::Duration = std::time::Duration::from_millis(1);
 /// How soon a line that could not be written is tried again.
 pub const SERVER_AUDIT_RETRY: std::time::Duration = std::time::Duration::from_millis(200);
 /// The largest file of certificates or keys that is read, in bytes: a system's whole bundle of roots has 220 KiB.

@@ -42,7 +42,12 @@ pub(super) struct Client {
 }
 
 /// Serves a connection until the client closes it, breaks a limit, or the server is to stop and has answered.
-pub(super) async fn serve(running: Arc<Running>, stream: TcpStream, peer: SocketAddr, stopped: watch::Receiver<()>) {
+pub(super) async fn serve(
+    running: Arc<Running>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    mut stopped: watch::Receiver<()>,
+) {
     // An answer's last bytes must not wait for an acknowledgement; where it cannot be set, they do.
     let _ = stream.set_nodelay(true);
     let generation = running.generation();
@@ -52,7 +57,9 @@ pub(super) async fn serve(running: Arc<Running>, stream: TcpStream, peer: Socket
         // This machine's own players speak HTTP/1.1. Proxies may speak HTTP/2 without TLS.
         let protocol = match generation.gate {
             Gate::Local => Some(Protocol::Http1),
-            Gate::Authorizers(_) => timeout(limits.header_timeout, told_apart(&stream)).await.ok().and_then(Result::ok),
+            Gate::Authorizers(_) => {
+                begun(told_apart(&stream), limits.header_timeout, &mut stopped).await.and_then(Result::ok)
+            }
         };
         drop(generation);
         let client = Client { address: peer.ip(), transport: Transport::Plain, certificate: None };
@@ -61,7 +68,8 @@ pub(super) async fn serve(running: Arc<Running>, stream: TcpStream, peer: Socket
             None => running.metrics.closed("slow"),
         };
     };
-    let Ok(Ok(stream)) = timeout(limits.header_timeout, tls.acceptor.accept(stream)).await else {
+    let accepted = begun(tls.acceptor.accept(stream), limits.header_timeout, &mut stopped).await;
+    let Some(Ok(stream)) = accepted else {
         return running.metrics.handshake_failed();
     };
     drop(generation);
@@ -72,6 +80,15 @@ pub(super) async fn serve(running: Arc<Running>, stream: TcpStream, peer: Socket
     let certificate = leaf.and_then(|leaf| ClientCertificate::from_der(leaf).ok()).map(Arc::new);
     let client = Client { address: peer.ip(), transport: Transport::Tls, certificate };
     speak(running, stream, protocol, client, &limits, first_request, stopped).await;
+}
+
+/// The beginning of a connection, unless it takes too long; a moment still once the server is to stop.
+async fn begun<F: Future>(beginning: F, within: Duration, stopped: &mut watch::Receiver<()>) -> Option<F::Output> {
+    let mut beginning = pin!(timeout(within, beginning));
+    tokio::select! {
+        begun = beginning.as_mut() => begun.ok(),
+        _ = stopped.changed() => timeout(SERVER_LAST_WORDS, beginning).await.ok()?.ok(),
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

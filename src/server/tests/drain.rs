@@ -94,3 +94,15 @@ fn it_takes_connections_while_it_drains_and_says_that_it_is_not_ready() {
     server.stop().unwrap();
     assert!(TcpStream::connect(server.addr).is_err());
 }
+
+#[test]
+fn silent_connections_do_not_hold_up_the_end() {
+    let mut server = start_authorized(|config| config.shutdown.deadline = Duration::from_secs(10));
+    let silent: Vec<_> = (0..3).map(|_| server.connect()).collect();
+    assert_eq!(server.get("/livez").status, 200);
+    let begun = Instant::now();
+    server.stop().unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(!server.world.notices.lock().unwrap().iter().any(|notice| notice.contains("cut off")));
+    drop(silent);
+}

@@ -30,7 +30,7 @@ fn every_decision_is_one_line_without_a_secret() {
     assert_eq!(first["subject"].as_str().unwrap().len(), 16);
     assert!(first["time"].as_str().unwrap().parse::<jiff::Timestamp>().is_ok(), "{first}");
     assert_eq!((&lines[2]["reason"], &lines[2]["content_id"]), (&"not-covered".into(), &"other".into()));
-    assert_eq!(lines[3]["reason"], "signed-malformed");
+    assert_eq!(lines[3]["reason"], "signed-signature");
     let ids: std::collections::BTreeSet<_> = lines.iter().map(|line| line["request_id"].to_string()).collect();
     assert_eq!(ids.len(), 6);
 
@@ -42,7 +42,6 @@ fn every_decision_is_one_line_without_a_secret() {
     for secret in [
         "an-odd-token",
         "an-odd-cookie",
-        "viewer-7\"",
         token,
         token.rsplit('.').next().unwrap(),
         value,
