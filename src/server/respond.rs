@@ -28,6 +28,8 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(super) enum Problem {
     ForeignHost,
     Forwarded,
+    /// RFC 9112 section 3.2: a request of HTTP/1.1 has one `Host` field.
+    Host,
     Method,
     NotFound,
     /// Unknown keys, keys that are for others and those that cannot be had are told the same, so that nobody learns
@@ -49,6 +51,7 @@ impl Problem {
         match self {
             Self::ForeignHost => (StatusCode::FORBIDDEN, "This server answers to localhost names only."),
             Self::Forwarded => (StatusCode::FORBIDDEN, "This server does not answer through a proxy."),
+            Self::Host => (StatusCode::BAD_REQUEST, "A request names one host."),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "Only GET, HEAD and OPTIONS are answered."),
             Self::NotFound => (StatusCode::NOT_FOUND, "There is nothing here."),
             Self::KeyRefused => (StatusCode::FORBIDDEN, "This key is not given out."),

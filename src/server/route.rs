@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::{Body, HttpBody};
-use axum::http::header::CONNECTION;
+use axum::http::header::{CONNECTION, HOST};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, Request, StatusCode, Version};
 use axum::response::Response;
@@ -127,7 +127,11 @@ fn stranger(asking: &Asking<'_>) -> Option<Problem> {
 fn unfit(asking: &Asking<'_>, is_bodiless: bool) -> Option<Problem> {
     let request = asking.request;
     let uri_bytes = request.uri.path_and_query().map_or(0, |text| text.as_str().len());
-    if !is_bodiless {
+    let mut hosts = request.headers.get_all(HOST).iter();
+    let has_one_host = hosts.next().is_some() && hosts.next().is_none();
+    if request.version == Version::HTTP_11 && !has_one_host {
+        Some(Problem::Host)
+    } else if !is_bodiless {
         Some(Problem::BodyRefused)
     } else if uri_bytes > asking.generation.limits.uri_bytes {
         Some(Problem::UriTooLong)

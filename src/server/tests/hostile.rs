@@ -37,6 +37,10 @@ fn forms_that_readers_disagree_about_are_refused() {
         assert!(matches!(answer.status, 400 | 413 | 501), "{head:?}: {answer:?}");
         assert!(!answer.body.windows(KEY.len()).any(|bytes| bytes == KEY), "{head:?} smuggles");
     }
+    for hosts in ["", "Host: a\r\nHost: a\r\n", "Host: a\r\nHost: b\r\n"] {
+        let request = format!("GET {target} HTTP/1.1\r\n{hosts}Connection: close\r\n\r\n");
+        server.raw(request.as_bytes()).assert_problem(400, hosts);
+    }
     for request in [
         "GET /livez HTTP/1.1 \r\nHost: a\r\n\r\n",
         "GET  /livez HTTP/1.1\r\nHost: a\r\n\r\n",
