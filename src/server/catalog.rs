@@ -69,11 +69,6 @@ impl Catalog {
         self.places.values().map(Place::last)
     }
 
-    /// The package of a content id, as it was when it was last asked for.
-    pub(super) fn package(&self, content_id: &str) -> Option<Arc<ServedPackage>> {
-        self.places.get(content_id).map(Place::last)
-    }
-
     /// The packages as they are on disk; one that cannot be read is left out. Blocks.
     pub(super) fn current(&self) -> Vec<Arc<ServedPackage>> {
         self.places.values().filter_map(|place| Some(place.open().ok()?.1)).collect()
@@ -93,11 +88,6 @@ impl Catalog {
     pub(super) fn content_of_key(&self, key_id: &str) -> Option<String> {
         let names = |package: &ServedPackage| package.key_ids.iter().any(|held| held == key_id);
         self.packages().find(|package| names(package)).map(|package| package.content_id.clone())
-    }
-
-    /// Whether a package that is served names this key.
-    pub(super) fn holds_key(&self, key_id: &str) -> bool {
-        self.content_of_key(key_id).is_some()
     }
 }
 
@@ -129,7 +119,8 @@ mod tests {
         let (now, next) = (dir.path().join("now"), dir.path().join("next"));
         write(&now, "film", "k-1");
         let catalog = Catalog::new(vec![ServedPackage::open(&now).unwrap()]).unwrap();
-        assert!(catalog.holds_key("k-1") && catalog.open("other").unwrap().is_none());
+        assert_eq!(catalog.content_of_key("k-1").as_deref(), Some("film"));
+        assert!(catalog.open("other").unwrap().is_none());
         let (folder, first) = catalog.open("film").unwrap().unwrap();
 
         write(&next, "film", "k-2");
@@ -137,14 +128,18 @@ mod tests {
         fs::rename(&next, &now).unwrap();
         let (_, second) = catalog.open("film").unwrap().unwrap();
         assert_eq!(second.key_ids, ["k-2"]);
-        assert!(catalog.holds_key("k-2") && !catalog.holds_key("k-1"));
+        assert_eq!((catalog.content_of_key("k-2").as_deref(), catalog.content_of_key("k-1")), (Some("film"), None));
         assert_ne!(first.generation, second.generation);
         // Who has the folder open goes on with the package that was in it.
         assert!(first.is_in(&folder).unwrap() && !second.is_in(&folder).unwrap());
 
         write(&now, "another-film", "k-3");
         assert!(catalog.open("film").is_err() && catalog.current().is_empty());
-        assert!(!catalog.holds_key("k-3"), "someone else's content does not come in by a folder of this one");
+        assert_eq!(
+            catalog.content_of_key("k-3"),
+            None,
+            "someone else's content does not come in by a folder of this one"
+        );
         fs::remove_dir_all(&now).unwrap();
         assert!(catalog.open("film").is_err());
     }
