@@ -117,7 +117,6 @@ async fn what_is_in_memory_is_given_fast() {
         task.await.unwrap();
     }
     let rate = 200_000.0 / began.elapsed().as_secs_f64();
-    println!("{rate:.0} keys a second from memory");
     assert!(rate > 100_000.0, "{rate:.0} keys a second");
     assert_eq!(fake.opens.load(SeqCst), 1000);
 }
