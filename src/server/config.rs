@@ -1,7 +1,7 @@
 //! The settings of the key server: what they are, and what holds where nothing is said.
 //!
 //! They come from a TOML file, from the environment and from flags, each above the one before; [`load`] puts them
-//! together, [`print`] shows the whole with its defaults. Each server part takes its own part of a [`Config`].
+//! together, [`print()`] shows the whole with its defaults. Each server part takes its own part of a [`Config`].
 
 mod duration;
 mod keys;
