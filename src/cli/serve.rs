@@ -52,7 +52,7 @@ pub struct ServeArgs {
     /// Network of proxies that are believed when they name the client; may be given several times
     #[arg(long, value_name = "CIDR")]
     trusted_proxy: Vec<String>,
-    /// Origin whose pages may read answers, such as https://example.com; may be given several times
+    /// Origin whose pages may read answers: scheme, host and port; may be given several times
     #[arg(long, value_name = "ORIGIN")]
     allowed_origin: Vec<String>,
     /// Serve over TLS with this certificate chain (PEM)

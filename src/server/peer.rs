@@ -30,7 +30,7 @@ impl Proxies {
         if own == Transport::Tls || !self.trusts(peer.to_canonical()) {
             return own;
         }
-        let last = |name: &str| headers.get_all(name).iter().last()?.to_str().ok()?.rsplit(',').next();
+        let last = |name: &str| headers.get_all(name).iter().next_back()?.to_str().ok()?.rsplit(',').next();
         let scheme = match self.header {
             TrustedHeader::XForwardedFor => last("x-forwarded-proto").map(str::trim),
             TrustedHeader::Forwarded => last("forwarded").and_then(|element| {
