@@ -17,6 +17,9 @@ pub enum ServeError {
         /// The address asked for.
         listen: SocketAddr,
     },
+    /// A reload would take the last authoriser away.
+    #[error("there is no authoriser any more: to answer this machine alone takes a restart")]
+    Unguarded,
     /// The address could not be listened on.
     #[error("cannot listen on {listen}: {source}")]
     Listen {

@@ -115,6 +115,10 @@ impl Parts {
             if !config.listen.ip().is_loopback() {
                 return Err(ServeError::NotLoopback { listen: config.listen });
             }
+            // It may listen elsewhere than these settings say: only a start takes that.
+            if before.is_some_and(|before| matches!(before.gate, Gate::Authorizers(_))) {
+                return Err(ServeError::Unguarded);
+            }
             Gate::Local
         } else {
             Gate::Authorizers(match before.map(|before| &before.gate) {

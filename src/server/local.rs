@@ -1,6 +1,6 @@
 //! Who is answered where there is no authoriser: this machine, directly.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use axum::http::header::{HOST, ORIGIN};
 use axum::http::request::Parts;
@@ -9,6 +9,8 @@ use axum::http::{HeaderMap, HeaderValue, Uri, Version};
 /// Why a request is not answered at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
+    /// It came from another machine: the listener is not on loopback, which is never meant.
+    ForeignAddress,
     /// The request was made to a name that is not this machine's own: DNS rebinding, or a tunnel.
     ForeignHost,
     /// The request carries a proxy's mark: whoever is behind it is not on this machine.
@@ -16,7 +18,10 @@ pub(super) enum Refusal {
 }
 
 /// Refuses what did not come straight from this machine. Every request passes here first, health checks too.
-pub(super) fn admit(request: &Parts) -> Result<(), Refusal> {
+pub(super) fn admit(request: &Parts, peer: IpAddr) -> Result<(), Refusal> {
+    if !peer.to_canonical().is_loopback() {
+        return Err(Refusal::ForeignAddress);
+    }
     match request.version {
         // HTTP/2 has the host in the target, and a field only if the client adds one (RFC 9113 section 8.3.1).
         Version::HTTP_2 if request.uri.authority().is_some() && !request.headers.contains_key(HOST) => {
@@ -160,6 +165,17 @@ mod tests {
         let mut twice = headers(&[("host", "localhost")]);
         twice.append(HOST, HeaderValue::from_static("localhost"));
         assert_eq!(check(&uri, &twice), Err(Refusal::ForeignHost));
+    }
+
+    #[test]
+    fn other_machines_are_refused_whatever_they_say() {
+        let (request, ()) = axum::http::Request::builder().header(HOST, "localhost").body(()).unwrap().into_parts();
+        for peer in ["127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1"] {
+            assert_eq!(admit(&request, peer.parse().unwrap()), Ok(()), "{peer}");
+        }
+        for peer in ["192.0.2.1", "10.0.0.1", "0.0.0.0", "::", "2001:db8::1", "::ffff:192.0.2.1"] {
+            assert_eq!(admit(&request, peer.parse().unwrap()), Err(Refusal::ForeignAddress), "{peer}");
+        }
     }
 
     #[test]

@@ -116,8 +116,8 @@ pub(super) async fn answer<B: HttpBody>(running: &Running, client: &Client, requ
 fn stranger(asking: &Asking<'_>) -> Option<Problem> {
     match asking.generation.gate {
         Gate::Authorizers(_) => None,
-        Gate::Local => local::admit(asking.request).err().map(|refusal| match refusal {
-            Refusal::ForeignHost => Problem::ForeignHost,
+        Gate::Local => local::admit(asking.request, asking.client.address).err().map(|refusal| match refusal {
+            Refusal::ForeignAddress | Refusal::ForeignHost => Problem::ForeignHost,
             Refusal::Forwarded => Problem::Forwarded,
         }),
     }

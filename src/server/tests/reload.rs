@@ -194,13 +194,17 @@ fn secrets_are_renewed_and_what_cannot_be_used_changes_nothing() {
             config.authorizer.clear();
             config.listen = "0.0.0.0:1".parse().unwrap();
         },
+        // As an emptied file has it: the socket may be one that everybody reaches.
+        |config| config.authorizer.clear(),
+        |config| *config = Config::default(),
     ]
     .into_iter()
-    .zip(["/none", "/not/to/be/written", "no authoriser"])
+    .zip(["/none", "/not/to/be/written", "no authoriser", "no authoriser any more", "no authoriser any more"])
     {
         fs::write(&secret, SECRET).unwrap();
         reload(&server, change, what);
         assert_eq!(server.get(&old).status, 200, "{what}");
+        assert_eq!(server.get(&format!("/v1/keys/{FILM_KEY}")).status, 403, "{what}: everybody has the key");
     }
     fs::write(&secret, "another secret, and long enough to be one\n").unwrap();
     reload(&server, |_| {}, "reloaded");
