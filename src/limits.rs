@@ -31,7 +31,7 @@ pub const FRAME_RATE: u32 = 300;
 
 /// The largest `keyrung.json` that is read, in bytes: about 300,000 segments with their checksums.
 pub const SERVER_MAX_RECORD_BYTES: u64 = 64 << 20;
-/// Connections open at once; more wait in the system's accept queue. Each may hold one file besides, and takes some 40 KiB.
+/// Connections open at once; more wait in the system's accept queue. Each takes some 40 KiB.
 pub const SERVER_MAX_CONNECTIONS: usize = 4096;
 /// How long a client may take to send a request's head, and how long an idle connection is kept: longer than the
 /// usual segment, so that a player fetches segment after segment on one connection.
@@ -40,7 +40,7 @@ pub const SERVER_HEADER_TIMEOUT: std::time::Duration = std::time::Duration::from
 pub const SERVER_MAX_HEADERS: usize = 64;
 /// Bytes in a request's head, request line included; more are answered 431.
 pub const SERVER_MAX_HEAD_BYTES: usize = 16 << 10;
-/// Bytes of a file in memory for each connection that is being answered.
+/// Bytes of a file in memory for each answer, and as many again where it is read.
 pub const SERVER_CHUNK_BYTES: usize = 64 << 10;
 /// How long requests in flight may go on after the server was told to stop.
 pub const SERVER_DRAIN: std::time::Duration = std::time::Duration::from_secs(5);
@@ -164,6 +164,9 @@ pub const VAULT_SWEPT_AT_ONCE: usize = 1000;
 pub const VAULT_REFUSAL: std::time::Duration = std::time::Duration::from_millis(3);
 /// Bytes of a playlist from which on it is sent in gzip: less fits in one packet anyway.
 pub const SERVER_GZIP_LEAST_BYTES: u64 = 1200;
+/// Files and playlists that are being answered at once, however many streams ask: each has a descriptor and two chunks of
+/// memory while its client takes nothing. Keys, which are not counted here, need descriptors and threads too.
+pub const SERVER_OPEN_FILES: usize = 1024;
 // --- ts ---
 
 /// How many bytes of the input are searched for the first packet before it is refused as not MPEG-TS. Captures may

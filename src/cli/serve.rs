@@ -10,6 +10,7 @@ use serde_json::json;
 use tokio::sync::mpsc::unbounded_channel;
 
 use crate::keys::{ContentId, KeyId};
+use crate::limits::SERVER_OPEN_FILES;
 use crate::server::config::{self, Config, Flags};
 use crate::server::{Control, ServeError, ServedPackage, check, run as serve};
 
@@ -157,11 +158,16 @@ impl ServeArgs {
 /// Descriptors that are open besides connections: standard streams, the runtime's, listeners, logs, the key store.
 const OTHER_DESCRIPTORS: u64 = 64;
 
-/// Raises the limit of open files to what the system allows, and keeps connections under it. Each may hold a file too.
+/// Descriptors for each file that is being sent, when all are opened at the same moment: its folder's too.
+const DESCRIPTORS_OF_A_FILE: u64 = 2;
+
+/// Raises the limit of open files to what the system allows, and keeps connections and the files that are sent on them
+/// under it.
 fn bound_connections(config: &mut Config, output: Output) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let wanted = (config.limits.connections as u64).saturating_mul(2).saturating_add(OTHER_DESCRIPTORS);
+    let of_files = DESCRIPTORS_OF_A_FILE * SERVER_OPEN_FILES.min(config.limits.connections) as u64;
+    let wanted = (config.limits.connections as u64).saturating_add(of_files).saturating_add(OTHER_DESCRIPTORS);
     let Some(current) = current.filter(|current| *current < wanted) else { return };
     let raised = maximum.map_or(wanted, |maximum| maximum.min(wanted)).max(current);
     let raised = match setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum }) {
@@ -169,7 +175,11 @@ fn bound_connections(config: &mut Config, output: Output) {
         Err(_) => current,
     };
     if raised < wanted {
-        let connections = usize::try_from(raised.saturating_sub(OTHER_DESCRIPTORS) / 2).unwrap_or(1).max(1);
+        let left = raised.saturating_sub(OTHER_DESCRIPTORS);
+        // As many files as connections, or all files that there may be.
+        let all_files = DESCRIPTORS_OF_A_FILE * SERVER_OPEN_FILES as u64;
+        let connections = (left / (1 + DESCRIPTORS_OF_A_FILE)).max(left.saturating_sub(all_files)).max(1);
+        let connections = usize::try_from(connections).unwrap_or(usize::MAX);
         output.warning(&format!("{raised} open files are allowed: that is enough for {connections} connections"));
         config.limits.connections = connections;
     }

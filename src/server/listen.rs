@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, interval, sleep, sleep_until, timeout};
 
-use crate::limits::SERVER_RATE_SWEEP;
+use crate::limits::{SERVER_OPEN_FILES, SERVER_RATE_SWEEP};
 use crate::server::audit;
 use crate::server::connection;
 use crate::server::generation::Gate;
@@ -36,7 +36,11 @@ pub fn run(
 ) -> Result<(), ServeError> {
     let (listen, metrics_listen) = (settings.config.listen, settings.config.metrics_listen);
     let connections = settings.config.limits.connections;
+    // Every file that is open may keep a thread, and so may one that was given up on a volume that hangs. What is left is
+    // the vault's, for its calls to the store and to providers.
+    let calls = settings.config.keys.calls.min(SERVER_OPEN_FILES);
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .max_blocking_threads(2 * SERVER_OPEN_FILES + 2 * calls + OTHER_THREADS)
         .enable_all()
         .thread_name("keyrung-serve")
         .build()
@@ -77,6 +81,9 @@ pub fn run(
     }
     Ok(())
 }
+
+/// Threads that block for something else: reloads, the rates' sweep, names that are resolved, `/readyz`.
+const OTHER_THREADS: usize = 16;
 
 async fn bind(listen: SocketAddr) -> Result<TcpListener, ServeError> {
     TcpListener::bind(listen).await.map_err(|source| ServeError::Listen { listen, source })

@@ -31,6 +31,7 @@ mod outside;
 mod package;
 mod peer;
 mod percent;
+mod place;
 mod player;
 mod range;
 mod respond;

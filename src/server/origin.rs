@@ -29,6 +29,7 @@ use crate::server::encoding::{self, Coding};
 use crate::server::file::FileBody;
 use crate::server::package::PackageFile;
 use crate::server::percent;
+use crate::server::place::Place;
 use crate::server::range::{self, Selection};
 use crate::server::respond::{self, Problem};
 use crate::server::validator::{EntityTag, Verdict, evaluate};
@@ -43,15 +44,21 @@ const NOBODY_ELSE: &str = "private, no-store";
 /// The server's own keys.
 const KEYS: &str = "/v1/keys/";
 
-/// Answers a GET or HEAD request whose path is none of the server's own.
-pub(super) async fn answer(catalog: Arc<Catalog>, visit: Visit) -> Response {
+/// Answers a GET or HEAD request whose path is none of the server's own. `place` is kept until the answer is taken; by a
+/// volume that hangs for as long as it does, also when the request is given up.
+///
+/// # Errors
+/// Why a file that is there cannot be given, for the log.
+pub(super) async fn answer(catalog: Arc<Catalog>, visit: Visit, place: Place) -> io::Result<Response> {
     let is_head = visit.method == Method::HEAD;
-    match spawn_blocking(move || blocking(&catalog, &visit)).await {
+    let (answered, place) =
+        spawn_blocking(move || (blocking(&catalog, &visit), place)).await.map_err(io::Error::other)?;
+    match answered {
         // The fields are those of the GET; over HTTP/2 nobody else would leave the bytes out.
-        Ok(Ok(response)) if is_head => response.map(|_| Body::empty()),
-        Ok(Ok(response)) => response,
-        Ok(Err(error)) if is_absent(&error) => Problem::NotFound.response(),
-        Ok(Err(_)) | Err(_) => Problem::Internal.response(),
+        Ok(response) if is_head => Ok(response.map(|_| Body::empty())),
+        Ok(response) => Ok(response.map(|body| place.of(body))),
+        Err(error) if is_absent(&error) => Ok(Problem::NotFound.response()),
+        Err(error) => Err(error),
     }
 }
 

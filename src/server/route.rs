@@ -17,6 +17,7 @@ use crate::server::connection::Client;
 use crate::server::cors::Reader;
 use crate::server::generation::{Gate, Generation};
 use crate::server::local::{self, Refusal};
+use crate::server::place::Place;
 use crate::server::respond::{self, Problem, Vary};
 use crate::server::running::Running;
 use crate::server::viewer::Visit;
@@ -184,12 +185,40 @@ async fn file(asking: &Asking<'_>) -> Response {
         audience,
         same_site: asking.generation.same_site,
     };
-    origin::answer(Arc::clone(&asking.generation.catalog), visit).await
+    let place = match place(asking).await {
+        Ok(place) => place,
+        Err(problem) => return problem.response(),
+    };
+    match origin::answer(Arc::clone(&asking.generation.catalog), visit, place).await {
+        Ok(response) => response,
+        Err(_) => Problem::Internal.response(),
+    }
 }
 
 async fn packages(asking: &Asking<'_>) -> Response {
-    match audience(asking).await {
-        Ok(audience) => player::packages(Arc::clone(&asking.generation.catalog), audience).await,
+    let audience = match audience(asking).await {
+        Ok(audience) => audience,
+        Err(problem) => return problem.response(),
+    };
+    match place(asking).await {
+        Ok(place) => player::packages(Arc::clone(&asking.generation.catalog), audience, place).await,
         Err(problem) => problem.response(),
     }
+}
+
+/// A place for an answer that is read from packages. It is waited for, as long as a request may take.
+///
+/// # Errors
+/// When the client has as many as it may have connections.
+async fn place(asking: &Asking<'_>) -> Result<Place, Problem> {
+    let generation = asking.generation;
+    let client = generation.proxies.client(asking.client.address, &asking.request.headers);
+    let most = match generation.gate {
+        Gate::Local => 0,
+        Gate::Authorizers(_) => generation.limits.connections_per_client,
+    };
+    asking.running.places.take(client, most).await.ok_or_else(|| {
+        asking.running.metrics.limited("client");
+        Problem::TooMany(SERVER_RETRY_AFTER)
+    })
 }

@@ -9,6 +9,7 @@ use crate::server::file::open_beneath;
 use crate::server::generation::{AuditThread, Gate, Generation};
 use crate::server::metrics::{Metrics, Now};
 use crate::server::outside::{Outside, Settings};
+use crate::server::place::Places;
 use crate::server::vault::{Open, Vault};
 use crate::server::{Notice, ServeError};
 
@@ -18,6 +19,7 @@ pub(super) struct Running {
     pub(super) vault: Vault,
     pub(super) metrics: Metrics,
     pub(super) outside: Arc<dyn Outside>,
+    pub(super) places: Places,
     fixed: Fixed,
     draining: AtomicBool,
     run: u32,
@@ -48,6 +50,7 @@ impl Running {
     pub(super) fn new(settings: Settings, open: Arc<dyn Open>, outside: Arc<dyn Outside>) -> Result<Self, ServeError> {
         let fixed = Fixed::of(&settings.config);
         let keys = settings.config.keys.vault();
+        let places = Places::new(settings.config.limits.connections);
         let (generation, thread) = Generation::new(settings, None, &outside)?;
         let log = Arc::clone(&outside);
         let vault = Vault::reporting(open, keys, move |incident| {
@@ -62,6 +65,7 @@ impl Running {
             vault,
             metrics: Metrics::new(),
             outside,
+            places,
             fixed,
             draining: AtomicBool::new(false),
             run: u32::from_be_bytes(run),

@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::server::cookie::{NewCookie, SameSite, Transport};
 use crate::server::package::ServedPackage;
+use crate::server::place::Places;
 
 const KEY_ID: &str = "3f2b8c1e-6a4d-4f7b-9e0c-5d1a2b3c4e5f";
 const TOKEN: &str = "aaa.bbb-ccc.ddd_eee";
@@ -122,7 +123,8 @@ impl World {
         };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
-            let response = answer(Arc::clone(&self.catalog), visit).await;
+            let place = Places::new(1).take([127, 0, 0, 1].into(), 0).await.unwrap();
+            let response = answer(Arc::clone(&self.catalog), visit, place).await.unwrap();
             let (parts, body) = response.into_parts();
             let body = axum::body::to_bytes(body, 64 << 20).await.unwrap().to_vec();
             Answer { status: parts.status.as_u16(), fields: parts.headers, body }

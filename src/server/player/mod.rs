@@ -23,6 +23,7 @@ use crate::server::catalog::Catalog;
 use crate::server::encoding::{self, Coding};
 use crate::server::package::ServedPackage;
 use crate::server::percent;
+use crate::server::place::Place;
 use crate::server::respond::{self, Problem};
 use crate::server::validator::{EntityTag, Verdict, evaluate};
 use crate::server::viewer::Audience;
@@ -114,12 +115,14 @@ fn send(asset: &Asset, headers: &HeaderMap) -> Response {
 }
 
 /// The packages that whoever asks may see: `/v1/packages`.
-pub(super) async fn packages(catalog: Arc<Catalog>, audience: Audience) -> Response {
-    let Ok(document) = spawn_blocking(move || document(&catalog, &audience)).await else {
+/// `place` is kept until the answer is taken, and while folders are looked at.
+pub(super) async fn packages(catalog: Arc<Catalog>, audience: Audience, place: Place) -> Response {
+    let looked = spawn_blocking(move || (document(&catalog, &audience).to_string(), place));
+    let Ok((document, place)) = looked.await else {
         return Problem::Internal.response();
     };
-    let mut response =
-        respond::of(StatusCode::OK, "application/json", "private, no-store", document.to_string().into());
+    let body = place.of(document.into());
+    let mut response = respond::of(StatusCode::OK, "application/json", "private, no-store", body);
     response.headers_mut().insert(VARY, HeaderValue::from_static("Authorization, Cookie"));
     response
 }

@@ -1,7 +1,7 @@
 //! HTTP/2, by hyper's client and by hand.
 
 use std::io::{Read, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode};
@@ -98,18 +98,83 @@ fn streams_that_are_reset_at_once_end_the_connection() {
 
 #[test]
 fn heads_without_an_end_are_cut_off() {
-    let server = start_authorized(|config| config.limits.header_timeout = Duration::from_millis(300));
+    // CONTINUATION without end (CVE-2024-27316): the head grows beyond its limit, long before its time is over.
+    let server = start_authorized(|_| {});
+    let begun = Instant::now();
     let mut stream = server.connect();
     stream.write_all(&[PREFACE, &frame(4, 0, 0, &[]), &frame(1, 0, 1, &[0x82])].concat()).unwrap();
-    // CONTINUATION without end (CVE-2024-27316): the head grows beyond its limit, or its time.
     let field = [&[0x00, 0x01, b'x', 0x7f, 0x81, 0x07][..], &[b'y'; 256]].concat();
-    for _ in 0..2_000 {
-        if stream.write_all(&frame(9, 0, 1, &field)).is_err() {
+    let mut is_closed = false;
+    for _ in 0..20_000 {
+        is_closed = stream.write_all(&frame(9, 0, 1, &field)).is_err();
+        if is_closed {
             break;
         }
     }
-    let _ = stream.read_to_end(&mut Vec::new());
+    assert!(is_closed && begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     assert_eq!(server.get("/livez").status, 200);
+
+    // One that stays small has its time.
+    let server = start_authorized(|config| config.limits.header_timeout = Duration::from_millis(300));
+    let begun = Instant::now();
+    let mut stream = server.connect();
+    stream.write_all(&[PREFACE, &frame(4, 0, 0, &[]), &frame(1, 0, 1, &[0x82])].concat()).unwrap();
+    let _ = stream.read_to_end(&mut Vec::new());
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert_eq!(server.get("/livez").status, 200);
+}
+
+/// GET over http of `:authority` a, by a path in a literal (RFC 7541).
+fn get(path: &str) -> Vec<u8> {
+    [&[0x82, 0x86, 0x41, 0x01, b'a', 0x04, u8::try_from(path.len()).unwrap()][..], path.as_bytes()].concat()
+}
+
+#[test]
+fn streams_that_take_nothing_hold_few_files_and_no_keys() {
+    let server = start_authorized(|config| config.limits.connections = 8);
+    let file = server.folder.path().join("film/720p/00000.ts");
+    std::fs::File::create(&file).unwrap().set_len(64 << 20).unwrap();
+    let open = || {
+        let links = std::fs::read_dir("/proc/self/fd").unwrap().filter_map(Result::ok);
+        links.filter_map(|entry| std::fs::read_link(entry.path()).ok()).filter(|link| *link == file).count()
+    };
+    let mut stuck = server.connect();
+    // SETTINGS_INITIAL_WINDOW_SIZE 0: not a byte of a body is taken.
+    let begin = [PREFACE, &frame(4, 0, 0, &[0, 4, 0, 0, 0, 0])].concat();
+    let requests = (0..64_u32).flat_map(|n| frame(1, 0x05, 2 * n + 1, &get("/film/720p/00000.ts")));
+    stuck.write_all(&begin.into_iter().chain(requests).collect::<Vec<_>>()).unwrap();
+    let until = Instant::now() + Duration::from_secs(10);
+    while open() < 8 {
+        assert!(Instant::now() < until, "{} are open", open());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    // Those that wait for a place would have come by now.
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(open(), 8);
+    assert_eq!(server.get(&signed_key(FILM_KEY, "film", 60)).body, KEY);
+    drop(stuck);
+    assert_eq!(server.get("/film/master.m3u8").status, 200, "the places are given back");
+    assert_eq!(server.get("/v1/packages").status, 200);
+}
+
+#[test]
+fn an_address_has_so_many_files_open() {
+    let server = start_authorized(|config| config.limits.connections_per_client = 6);
+    let mut stuck = server.connect();
+    let begin = [PREFACE, &frame(4, 0, 0, &[0, 4, 0, 0, 0, 0])].concat();
+    let requests = (0..6_u32).flat_map(|n| frame(1, 0x05, 2 * n + 1, &get("/film/720p/00000.ts")));
+    stuck.write_all(&begin.into_iter().chain(requests).collect::<Vec<_>>()).unwrap();
+    let until = Instant::now() + Duration::from_secs(10);
+    let refused = loop {
+        let answer = server.get("/film/720p/00000.ts");
+        if answer.status == 429 {
+            break answer;
+        }
+        assert!(answer.status == 200 && Instant::now() < until, "{answer:?}");
+    };
+    refused.assert_problem(429, "six are open");
+    assert_ne!(refused.field("retry-after"), "");
+    assert_eq!(server.get(&signed_key(FILM_KEY, "film", 60)).status, 200, "keys are not counted");
 }
 
 #[test]
