@@ -167,6 +167,8 @@ pub const SERVER_GZIP_LEAST_BYTES: u64 = 1200;
 /// Files and playlists that are being answered at once, however many streams ask: each has a descriptor and two chunks of
 /// memory while its client takes nothing. Keys, which are not counted here, need descriptors and threads too.
 pub const SERVER_OPEN_FILES: usize = 1024;
+/// How often the log says, at most, that a file cannot be given.
+pub const SERVER_FILE_NOTICE: std::time::Duration = std::time::Duration::from_secs(1);
 // --- ts ---
 
 /// How many bytes of the input are searched for the first packet before it is refused as not MPEG-TS. Captures may

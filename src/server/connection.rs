@@ -211,7 +211,11 @@ impl HttpBody for Watched {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         self.open.activity.moves.fetch_add(1, Ordering::Relaxed);
-        Pin::new(&mut self.body).poll_frame(cx)
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Err(error))) = &frame {
+            self.open.running.file_failed(format_args!("a file cannot be given to its end: {error}"));
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

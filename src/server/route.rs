@@ -191,7 +191,14 @@ async fn file(asking: &Asking<'_>) -> Response {
     };
     match origin::answer(Arc::clone(&asking.generation.catalog), visit, place).await {
         Ok(response) => response,
-        Err(_) => Problem::Internal.response(),
+        Err(error) => {
+            // It is of a package that is served, or the path would lead nowhere.
+            let package = request.uri.path().split('/').nth(1).unwrap_or_default();
+            asking
+                .running
+                .file_failed(format_args!("request {}: a file of {package} cannot be given: {error}", asking.id));
+            Problem::Internal.response()
+        }
     }
 }
 

@@ -1,8 +1,11 @@
 //! A server that runs: what lives as long as it does, and the generation that is in force.
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Instant;
 
+use crate::limits::SERVER_FILE_NOTICE;
 use crate::server::audit::RequestId;
 use crate::server::config::Config;
 use crate::server::file::open_beneath;
@@ -25,6 +28,8 @@ pub(super) struct Running {
     run: u32,
     requests: AtomicU64,
     audit_threads: Mutex<Vec<AuditThread>>,
+    /// When it was last said that a file cannot be given.
+    file_noticed: Mutex<Option<Instant>>,
 }
 
 /// Settings that only a start takes.
@@ -71,6 +76,7 @@ impl Running {
             run: u32::from_be_bytes(run),
             requests: AtomicU64::new(0),
             audit_threads: Mutex::new(thread.into_iter().collect()),
+            file_noticed: Mutex::default(),
         })
     }
 
@@ -146,6 +152,16 @@ impl Running {
             generation.catalog.packages().all(|package| open_beneath(&package.folder, &package.master).is_ok())
         });
         readable.await.unwrap_or(false)
+    }
+
+    /// Says why a file was not given, or not to its end. Once in a while: whoever floods the server must not fill its log.
+    pub(super) fn file_failed(&self, what: fmt::Arguments<'_>) {
+        let mut last = self.file_noticed.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_none_or(|at| at.elapsed() >= SERVER_FILE_NOTICE) {
+            *last = Some(Instant::now());
+            drop(last);
+            self.outside.notice(Notice::File(what.to_string()));
+        }
     }
 
     /// All figures as text.

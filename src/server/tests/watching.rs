@@ -1,10 +1,13 @@
 //! What an operator sees: figures and audit lines.
 
+use std::io::{Read, Write};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+
+use crate::limits::SERVER_FILE_NOTICE;
 
 use super::harness::{FILM_KEY, KEY, OTHER_KEY, SECRET, bearer, signed_key, start, start_authorized, start_with};
 
@@ -69,6 +72,36 @@ fn nothing_is_decided_that_cannot_be_written_down() {
     server.wait_for("is being written again");
     assert_eq!(server.audit(1)[0]["decision"], "given", "it was not lost");
     assert_eq!(server.get("/readyz").status, 200);
+}
+
+#[test]
+fn what_is_wrong_with_a_file_is_said() {
+    let server = start_authorized(|_| {});
+    let film = server.folder.path().join("film");
+    std::fs::write(film.join("master.m3u8"), "<html>").unwrap();
+    let token = bearer("viewer", "film", 60);
+    let answer = server.ask("GET", "/film/master.m3u8?secret-of-a-viewer", &[&token]);
+    answer.assert_problem(500, "no playlist");
+    let said = server.wait_for("cannot be given");
+    assert!(said.contains(answer.field("x-request-id")) && said.contains("film"), "{said}");
+    assert!(!said.contains("secret-of-a-viewer") && !said.contains('\n'), "{said}");
+    // Whoever asks on fills no log.
+    for _ in 0..50 {
+        assert_eq!(server.ask("GET", "/film/master.m3u8", &[&token]).status, 500);
+    }
+    let count = server.world.notices.lock().unwrap().iter().filter(|said| said.contains("cannot be given")).count();
+    assert!(count < 10, "{count} lines");
+
+    // A file that ends before it should.
+    let segment = film.join("720p/00000.ts");
+    std::fs::File::create(&segment).unwrap().set_len(256 << 20).unwrap();
+    let mut stream = server.connect();
+    stream.write_all(b"GET /film/720p/00000.ts HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    stream.read_exact(&mut [0; 1]).unwrap();
+    std::thread::sleep(SERVER_FILE_NOTICE);
+    std::fs::File::create(&segment).unwrap();
+    let _ = stream.read_to_end(&mut Vec::new());
+    server.wait_for("to its end");
 }
 
 #[test]
