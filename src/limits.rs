@@ -169,6 +169,10 @@ pub const SERVER_GZIP_LEAST_BYTES: u64 = 1200;
 pub const SERVER_OPEN_FILES: usize = 1024;
 /// How often the log says, at most, that a file cannot be given.
 pub const SERVER_FILE_NOTICE: std::time::Duration = std::time::Duration::from_secs(1);
+/// How long it holds what `/readyz` saw of the packages: anyone may ask.
+pub const SERVER_READY_LIFE: std::time::Duration = std::time::Duration::from_secs(1);
+/// How long a look at them may take: a thousand packages on a volume that is not warm.
+pub const SERVER_READY_WAIT: std::time::Duration = std::time::Duration::from_secs(3);
 // --- ts ---
 
 /// How many bytes of the input are searched for the first packet before it is refused as not MPEG-TS. Captures may

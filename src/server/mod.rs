@@ -34,6 +34,7 @@ mod percent;
 mod place;
 mod player;
 mod range;
+mod ready;
 mod respond;
 mod route;
 mod running;

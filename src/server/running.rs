@@ -13,6 +13,7 @@ use crate::server::generation::{AuditThread, Gate, Generation};
 use crate::server::metrics::{Metrics, Now};
 use crate::server::outside::{Outside, Settings};
 use crate::server::place::Places;
+use crate::server::ready::Readable;
 use crate::server::vault::{Open, Vault};
 use crate::server::{Notice, ServeError};
 
@@ -23,6 +24,7 @@ pub(super) struct Running {
     pub(super) metrics: Metrics,
     pub(super) outside: Arc<dyn Outside>,
     pub(super) places: Places,
+    readable: Readable,
     fixed: Fixed,
     draining: AtomicBool,
     run: u32,
@@ -71,6 +73,7 @@ impl Running {
             metrics: Metrics::new(),
             outside,
             places,
+            readable: Readable::new(),
             fixed,
             draining: AtomicBool::new(false),
             run: u32::from_be_bytes(run),
@@ -148,10 +151,9 @@ impl Running {
             return false;
         }
         // A volume that went away shows here.
-        let readable = tokio::task::spawn_blocking(move || {
-            generation.catalog.packages().all(|package| open_beneath(&package.folder, &package.master).is_ok())
-        });
-        readable.await.unwrap_or(false)
+        let catalog = Arc::clone(&generation.catalog);
+        let look = move || catalog.packages().all(|package| open_beneath(&package.folder, &package.master).is_ok());
+        self.readable.is_so(look).await
     }
 
     /// Says why a file was not given, or not to its end. Once in a while: whoever floods the server must not fill its log.

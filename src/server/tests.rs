@@ -307,6 +307,12 @@ fn health_and_page() {
     assert_eq!(server.get(generation).body, PLAYLIST.as_bytes());
 
     fs::remove_file(server.folder.path().join("film/master.m3u8")).unwrap();
+    // What was seen a moment ago holds for another.
+    let until = Instant::now() + Duration::from_secs(10);
+    while server.get("/readyz").status == 200 {
+        assert!(Instant::now() < until, "it is still ready");
+        std::thread::sleep(Duration::from_millis(20));
+    }
     server.get("/readyz").assert_problem(503, "package gone");
     assert_eq!(server.get("/livez").status, 200);
 }
