@@ -6,6 +6,7 @@ use std::time::SystemTime;
 
 use axum::http::{HeaderMap, Method, Uri};
 
+use crate::limits::SERVER_RETRY_AFTER;
 use crate::server::authorizers::{Asked, Authorizers, ClientCertificate, Grant};
 use crate::server::cookie::NewCookie;
 use crate::server::generation::{Gate, Generation};
@@ -17,7 +18,7 @@ use crate::server::viewer::{Audience, Viewer, asks_for_cookie};
 /// Whom the server knows by this request. Whoever has no good token is a stranger, whatever is wrong with it.
 ///
 /// # Errors
-/// When the client's address has asked too often.
+/// When the client's address has asked too often, or nobody can say now who it is.
 pub(super) async fn audience(asking: &Asking<'_>) -> Result<Audience, Problem> {
     let Gate::Authorizers(authorizers) = &asking.generation.gate else { return Ok(Audience::Everyone) };
     let client = asking.generation.proxies.client(asking.client.address, &asking.request.headers);
@@ -25,8 +26,11 @@ pub(super) async fn audience(asking: &Asking<'_>) -> Result<Audience, Problem> {
         asking.running.metrics.limited("client");
         Problem::TooMany(wait)
     })?;
-    let Ok(grant) = authorizers.decide(&asking.asked(client), SystemTime::now()).await else {
-        return Ok(Audience::Stranger);
+    let grant = match authorizers.decide(&asking.asked(client), SystemTime::now()).await {
+        Ok(grant) => grant,
+        // With a playlist that has no token in it the player would be refused for good.
+        Err(denied) if denied.is_temporary() => return Err(Problem::Unavailable(SERVER_RETRY_AFTER)),
+        Err(_) => return Ok(Audience::Stranger),
     };
     let request = asking.request;
     Ok(Audience::Known(Box::new(Known {

@@ -132,6 +132,25 @@ fn a_store_that_is_down_is_said_to_be_and_only_that() {
 }
 
 #[test]
+fn who_cannot_be_known_now_is_told_to_come_again() {
+    let server = start_authorized(|config| {
+        // Nobody is there.
+        let text = "type = \"jwt\"\nissuer = \"test\"\naudience = \"keyrung\"\n\
+            jwks = { url = \"https://127.0.0.1:1/keys\", algorithms = [\"ES256\"] }\n";
+        config.authorizer = vec![toml::from_str(text).unwrap()];
+    });
+    let token = bearer("viewer", "film", 60).replace("Authorization: Bearer ", "");
+    for path in [format!("/v1/keys/{FILM_KEY}"), "/film/master.m3u8".to_owned(), "/v1/packages".to_owned()] {
+        let answer = server.get(&format!("{path}?token={token}"));
+        answer.assert_problem(503, &path);
+        assert_ne!(answer.field("retry-after"), "", "{path}");
+    }
+    // Whoever says nothing is a stranger all the same, and segments are for everyone.
+    assert_eq!(server.get("/film/master.m3u8").status, 200);
+    assert_eq!(server.get("/film/720p/empty.ts").status, 200);
+}
+
+#[test]
 fn a_playlist_carries_the_viewers_token_on() {
     let server = start_authorized(|_| {});
     let text = format!("#EXTM3U\n#EXT-X-SESSION-KEY:METHOD=AES-128,URI=\"/v1/keys/{FILM_KEY}\"\n");
