@@ -20,13 +20,16 @@ P99_MS = 5.0
 # How much more memory the server may have after the load than after every key was opened once.
 GROWTH = 1.10
 
-# What would stop one client that plays a thousand viewers.
+# What would stop one client that plays a thousand viewers. Rates are kept and looked at as they always are, and are such
+# that nobody is stopped by them.
 LIMITS = """
 [limits]
 connections = 2048
 connections_per_client = 0
-client_rate = 0
-subject_rate = 0
+client_rate = 1000000
+client_burst = 1000000
+subject_rate = 1000000
+subject_burst = 1000000
 """
 
 

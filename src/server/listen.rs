@@ -152,7 +152,9 @@ async fn sweep(running: Arc<Running>) {
     let mut ticks = interval(SERVER_RATE_SWEEP);
     loop {
         ticks.tick().await;
-        running.generation().rates.sweep();
+        let generation = running.generation();
+        // It goes through all of them: not on a thread that answers.
+        let _ = spawn_blocking(move || generation.rates.sweep()).await;
     }
 }
 
