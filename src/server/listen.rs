@@ -72,12 +72,12 @@ pub fn run(
     // A key provider that hangs on its own thread must not keep the process.
     runtime.shutdown_timeout(Duration::from_millis(100));
     let running = result?;
-    if let Some(running) = Arc::into_inner(running) {
-        let until = std::time::Instant::now() + audit::LAST_LINES;
-        let threads = running.end();
-        while threads.iter().any(|thread| !thread.is_finished()) && std::time::Instant::now() < until {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+    let until = std::time::Instant::now() + audit::LAST_LINES;
+    let threads = running.end();
+    // It was the last that could send a line, but for a reload that hangs.
+    drop(running);
+    while threads.iter().any(|thread| !thread.is_finished()) && std::time::Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(1));
     }
     Ok(())
 }

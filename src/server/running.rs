@@ -177,7 +177,7 @@ impl Running {
     }
 
     /// Gives back what waits for the last audit lines: to be joined when nothing is left that could decide.
-    pub(super) fn end(self) -> Vec<AuditThread> {
-        self.audit_threads.into_inner().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn end(&self) -> Vec<AuditThread> {
+        std::mem::take(&mut *self.audit_threads.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

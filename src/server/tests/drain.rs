@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -93,6 +94,28 @@ fn it_takes_connections_while_it_drains_and_says_that_it_is_not_ready() {
     assert_eq!(server.get("/livez").status, 200);
     server.stop().unwrap();
     assert!(TcpStream::connect(server.addr).is_err());
+}
+
+#[test]
+fn a_reload_that_hangs_loses_no_line_at_the_end() {
+    let mut server = start_authorized(|_| {});
+    let world = Arc::clone(&server.world);
+    let settings = world.next.lock().unwrap();
+    server.control.send(Control::Reload).unwrap();
+    world.is_full.store(true, Ordering::SeqCst);
+    assert_eq!(server.get(&signed_key(FILM_KEY, "film", 60)).status, 200);
+    server.wait_for("the audit log cannot be written");
+    let freed = Arc::clone(&world);
+    let cleared = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(700));
+        freed.is_full.store(false, Ordering::SeqCst);
+    });
+    server.stop().unwrap();
+    // Already, not soon: the process would be gone.
+    let log = String::from_utf8(world.audit.lock().unwrap().clone()).unwrap();
+    assert!(log.contains("\"given\""), "{log}");
+    cleared.join().unwrap();
+    drop(settings);
 }
 
 #[test]
