@@ -104,12 +104,14 @@ fn send(asset: &Asset, headers: &HeaderMap) -> Response {
     if let Some(coding) = coding {
         set(CONTENT_ENCODING, coding);
     }
-    if evaluate(headers, Some(&tag)) != Verdict::Go {
-        *response.status_mut() = StatusCode::NOT_MODIFIED;
-        *response.body_mut() = axum::body::Body::empty();
-        for name in [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_TYPE] {
-            response.headers_mut().remove(name);
-        }
+    *response.status_mut() = match evaluate(headers, Some(&tag)) {
+        Verdict::Go => return response,
+        Verdict::NotModified => StatusCode::NOT_MODIFIED,
+        Verdict::Failed => StatusCode::PRECONDITION_FAILED,
+    };
+    *response.body_mut() = axum::body::Body::empty();
+    for name in [CONTENT_LENGTH, CONTENT_ENCODING, CONTENT_TYPE] {
+        response.headers_mut().remove(name);
     }
     response
 }

@@ -1,7 +1,7 @@
 use std::io::Read;
 
 use axum::body::to_bytes;
-use axum::http::header::{ACCEPT_ENCODING, CONTENT_SECURITY_POLICY, IF_NONE_MATCH};
+use axum::http::header::{ACCEPT_ENCODING, CONTENT_SECURITY_POLICY, IF_MATCH, IF_NONE_MATCH};
 
 use super::*;
 use crate::server::package::ServedPackage;
@@ -61,6 +61,11 @@ fn assets_are_coded_and_validated() {
     assert!(text(unchanged).is_empty());
     headers.insert(IF_NONE_MATCH, tag);
     assert_eq!(asset("page.js", &headers).status(), StatusCode::OK, "the tag of the other coding");
+
+    let headers = HeaderMap::from_iter([(IF_MATCH, HeaderValue::from_static("\"another\""))]);
+    let failed = asset("page.js", &headers);
+    assert_eq!(failed.status(), StatusCode::PRECONDITION_FAILED, "RFC 9110 section 13.1.1");
+    assert!(text(failed).is_empty());
 }
 
 #[test]
