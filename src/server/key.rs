@@ -103,9 +103,8 @@ pub(super) async fn answer(asking: &Asking<'_>, name: &str) -> Response {
         running.metrics.decided(Decision::Unavailable, "audit", asking.begun.elapsed());
         return Problem::Unavailable(SERVER_RETRY_AFTER).response();
     };
-    let now = SystemTime::now();
     let mut entry = Entry {
-        time: now,
+        time: SystemTime::now(),
         request: asking.id,
         client,
         decision: Decision::Given,
@@ -122,8 +121,10 @@ pub(super) async fn answer(asking: &Asking<'_>, name: &str) -> Response {
     };
     let response = match &decided {
         Ok((key, expires)) => {
-            let left = expires.map_or(Duration::MAX, |end| end.duration_since(now).unwrap_or_default());
-            respond::key(key.clone(), generation.max_age.min(left), now)
+            // It counts from the answer, which may have been waited for.
+            let given = SystemTime::now();
+            let left = expires.map_or(Duration::MAX, |end| end.duration_since(given).unwrap_or_default());
+            respond::key(key.clone(), generation.max_age.min(left), given)
         }
         Err(refusal) => {
             (entry.decision, entry.reason) = (refusal.decision(), refusal.reason());

@@ -47,6 +47,14 @@ fn nobody_keeps_a_key_longer_than_the_right_to_it() {
     assert!((30..=40).contains(&max_age(&key)), "{key:?}");
     assert!(until(&key) <= now() + 40);
     server.get(&signed_key(FILM_KEY, "film", 0)).assert_problem(403, "ended");
+    // It counts from the answer, not from the question.
+    let server = start_authorized(|_| {});
+    server.keys.millis.store(1200, Ordering::SeqCst);
+    let target = signed_key(FILM_KEY, "film", 40);
+    let ends = now() + 40;
+    let key = server.get(&target);
+    assert!(key.status == 200 && until(&key) <= ends, "{key:?}");
+    assert!(max_age(&key) <= 38, "{key:?}");
     let server = start_authorized(|config| config.keys.max_age = std::time::Duration::ZERO);
     assert_eq!(server.get(&signed_key(FILM_KEY, "film", 40)).field("cache-control"), "no-store, no-transform");
 }

@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -49,6 +49,8 @@ pub(super) fn segment() -> Vec<u8> {
 pub(super) struct Keys {
     pub(super) asked: Arc<AtomicUsize>,
     pub(super) is_down: Arc<AtomicBool>,
+    /// How long it takes to open a key, in milliseconds.
+    pub(super) millis: Arc<AtomicU64>,
 }
 
 impl Open for Keys {
@@ -72,6 +74,7 @@ impl Open for Keys {
     }
 
     fn unseal(&self, _: &SealedKey) -> Result<ContentKey, Trouble> {
+        std::thread::sleep(Duration::from_millis(self.millis.load(Ordering::SeqCst)));
         let mut key = KEY;
         Ok(ContentKey::from_bytes(&mut key))
     }
