@@ -56,15 +56,15 @@ pub(super) async fn serve(
     let Some(tls) = &generation.tls else {
         // This machine's own players speak HTTP/1.1. Proxies may speak HTTP/2 without TLS.
         let protocol = match generation.gate {
-            Gate::Local => Some(Protocol::Http1),
-            Gate::Authorizers(_) => {
-                begun(told_apart(&stream), limits.header_timeout, &mut stopped).await.and_then(Result::ok)
-            }
+            Gate::Local => Some(Ok(Protocol::Http1)),
+            Gate::Authorizers(_) => begun(told_apart(&stream), limits.header_timeout, &mut stopped).await,
         };
         drop(generation);
         let client = Client { address: peer.ip(), transport: Transport::Plain, certificate: None };
         return match protocol {
-            Some(protocol) => speak(running, stream, protocol, client, &limits, first_request, stopped).await,
+            Some(Ok(protocol)) => speak(running, stream, protocol, client, &limits, first_request, stopped).await,
+            // It hung up: a load balancer that only looks whether the port is open.
+            Some(Err(_)) => {}
             None => running.metrics.closed("slow"),
         };
     };
