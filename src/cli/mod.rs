@@ -25,6 +25,8 @@ mod progress;
 #[cfg(feature = "server")]
 mod serve;
 #[cfg(feature = "server")]
+mod serve_descriptors;
+#[cfg(feature = "server")]
 mod serve_outside;
 #[cfg(feature = "server")]
 pub mod served_keys;

@@ -10,7 +10,6 @@ use serde_json::json;
 use tokio::sync::mpsc::unbounded_channel;
 
 use crate::keys::{ContentId, KeyId};
-use crate::limits::SERVER_OPEN_FILES;
 use crate::server::config::{self, Config, Flags};
 use crate::server::{Control, ServeError, ServedPackage, check, run as serve};
 
@@ -18,6 +17,7 @@ use super::error::CliError;
 use super::exit::Exit;
 use super::key_access::{KeyStoreArgs, OpenArgs};
 use super::output::Output;
+use super::serve_descriptors::bound_connections;
 use super::serve_outside::{Outside, Sources};
 use super::served_keys::ServedKeys;
 use super::signal;
@@ -123,7 +123,10 @@ pub fn run(args: ServeArgs, output: Output) -> Result<(), CliError> {
         }
     }
     let keys = ServedKeys::open(&key_store, &args.open)?;
-    bound_connections(&mut settings.config, output);
+    if let Some(allowed) = bound_connections(&mut settings.config) {
+        let connections = settings.config.limits.connections;
+        output.warning(&format!("{allowed} open files are allowed: that is enough for {connections} connections"));
+    }
     let announcement = Announcement { entries, scheme: scheme(&settings.config) };
     let outside =
         Outside { sources, output, ready: Box::new(move |at, metrics| announcement.print(at, metrics, output)) };
@@ -152,36 +155,6 @@ impl ServeArgs {
             }
         }
         Sources { file: self.config.clone(), flags, folders: self.folders.clone() }
-    }
-}
-
-/// Descriptors that are open besides connections: standard streams, the runtime's, listeners, logs, the key store.
-const OTHER_DESCRIPTORS: u64 = 64;
-
-/// Descriptors for each file that is being sent, when all are opened at the same moment: its folder's too.
-const DESCRIPTORS_OF_A_FILE: u64 = 2;
-
-/// Raises the limit of open files to what the system allows, and keeps connections and the files that are sent on them
-/// under it.
-fn bound_connections(config: &mut Config, output: Output) {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    let of_files = DESCRIPTORS_OF_A_FILE * SERVER_OPEN_FILES.min(config.limits.connections) as u64;
-    let wanted = (config.limits.connections as u64).saturating_add(of_files).saturating_add(OTHER_DESCRIPTORS);
-    let Some(current) = current.filter(|current| *current < wanted) else { return };
-    let raised = maximum.map_or(wanted, |maximum| maximum.min(wanted)).max(current);
-    let raised = match setrlimit(Resource::Nofile, Rlimit { current: Some(raised), maximum }) {
-        Ok(()) => raised,
-        Err(_) => current,
-    };
-    if raised < wanted {
-        let left = raised.saturating_sub(OTHER_DESCRIPTORS);
-        // As many files as connections, or all files that there may be.
-        let all_files = DESCRIPTORS_OF_A_FILE * SERVER_OPEN_FILES as u64;
-        let connections = (left / (1 + DESCRIPTORS_OF_A_FILE)).max(left.saturating_sub(all_files)).max(1);
-        let connections = usize::try_from(connections).unwrap_or(usize::MAX);
-        output.warning(&format!("{raised} open files are allowed: that is enough for {connections} connections"));
-        config.limits.connections = connections;
     }
 }
 

@@ -12,6 +12,7 @@ use crate::server::{Notice, ServedPackage, Settings};
 
 use super::error::CliError;
 use super::output::Output;
+use super::serve_descriptors::bound_connections;
 
 /// Where settings come from.
 pub struct Sources {
@@ -99,7 +100,10 @@ impl crate::server::Outside for Outside {
     }
 
     fn reload(&self) -> Result<Settings, String> {
-        self.sources.settings().map_err(|error| error.message)
+        let mut settings = self.sources.settings().map_err(|error| error.message)?;
+        // As at the start: what the system does not allow is no change.
+        bound_connections(&mut settings.config);
+        Ok(settings)
     }
 
     fn audit(&self, file: &Path) -> io::Result<Box<dyn Write + Send>> {

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -16,6 +16,8 @@ use super::serve_config::secret;
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef0123456789abcdef";
 
+const ARGUMENTS: [&str; 4] = ["--json", "serve", "--config", "serve.toml"];
+
 struct Service {
     child: Child,
     address: String,
@@ -24,7 +26,10 @@ struct Service {
 
 impl Service {
     fn start(world: &World) -> Self {
-        let mut command = world.command(&["--json", "serve", "--config", "serve.toml"]);
+        Self::started(world.command(&ARGUMENTS))
+    }
+
+    fn started(mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("it starts");
         let mut lines = BufReader::new(child.stdout.take().expect("a pipe"));
@@ -171,5 +176,25 @@ fn a_second_signal_ends_it_at_once() -> Check {
     service.signal(Signal::TERM);
     let (code, said) = service.end();
     check!(code == Some(143), "{code:?}: {said}");
+    Ok(())
+}
+
+#[test]
+fn few_open_files_are_said_once() -> Check {
+    let world = World::new("serve-few");
+    world.run(&["key", "generate", "--content-id", "film"]).expect(0)?;
+    secret(&world.folder.join("secret"), SECRET);
+    config(&world, "");
+    let service = Service::started(world.wrapped("prlimit", &["--nofile=300:300"], &ARGUMENTS));
+    let log = world.folder.join("audit.jsonl");
+    wait("the log", || log.exists())?;
+    fs::rename(&log, world.folder.join("audit.1")).expect("rotated");
+    service.signal(Signal::HUP);
+    wait("the reload", || log.exists())?;
+    service.signal(Signal::TERM);
+    let (code, said) = service.end();
+    check!(code == Some(0), "{code:?}: {said}");
+    check!(said.contains("300 open files are allowed: that is enough for 78 connections"), "{said}");
+    check!(said.contains("reloaded") && !said.contains("restart"), "nothing was changed: {said}");
     Ok(())
 }
