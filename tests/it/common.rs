@@ -161,6 +161,7 @@ pub fn started<T>(result: std::io::Result<T>, name: &str) -> T {
     let package = match name {
         "ffprobe" => "ffmpeg",
         "setpriv" | "prlimit" => "util-linux",
+        "systemd-analyze" => "systemd",
         _ => name,
     };
     result.unwrap_or_else(|error| panic!("{name}: {error}; hint: apt-get install -y {package}, or run scripts/test"))
