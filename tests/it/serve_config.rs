@@ -132,4 +132,10 @@ fn the_container_is_nobodys() {
     let text = fs::read_to_string(repository("samples/serve/Containerfile")).expect("the file");
     let stages = text.lines().filter(|line| line.starts_with("FROM ")).count();
     assert!(stages == 2 && text.lines().any(|line| line == "USER 65532:65532"), "{text}");
+    // What is not of the sources does not go to the builder.
+    let ignored = fs::read_to_string(repository(".dockerignore")).expect("the file");
+    let untracked = fs::read_to_string(repository(".gitignore")).expect("the file");
+    for path in untracked.lines().filter(|line| line.starts_with('/') && *line != "/fuzz/Cargo.lock").chain([".git"]) {
+        assert!(ignored.lines().any(|line| line == path), "{path} goes to the builder");
+    }
 }
