@@ -60,10 +60,15 @@ pub(super) struct Metrics {
 struct VaultFigures {
     hits: Counter,
     misses: Counter,
+    read: Counter,
     opened: Counter,
     failed: Counter,
+    refused: Counter,
     stale: Counter,
+    turned_away: Counter,
     waiting: Gauge,
+    records: Gauge,
+    keys: Gauge,
 }
 
 /// Figures that are read off when they are asked for.
@@ -114,14 +119,19 @@ impl Metrics {
         let keys = registry.sub_registry_with_prefix("vault");
         keys.register("hits", "Keys answered from memory", metrics.vault.hits.clone());
         keys.register("misses", "Keys that were not in memory", metrics.vault.misses.clone());
-        keys.register("opened", "Keys opened by their provider", metrics.vault.opened.clone());
-        keys.register("failed", "Keys that their provider did not open", metrics.vault.failed.clone());
-        keys.register(
-            "stale",
-            "Keys answered beyond their life, for want of the provider",
-            metrics.vault.stale.clone(),
-        );
-        keys.register("waiting", "Requests waiting for a key to be opened", metrics.vault.waiting.clone());
+        for (name, help, counter) in [
+            ("read", "Calls to the key store", &metrics.vault.read),
+            ("opened", "Calls to providers to open a key", &metrics.vault.opened),
+            ("failed", "Calls to store and providers that failed", &metrics.vault.failed),
+            ("refused", "Calls to store and providers that were refused", &metrics.vault.refused),
+            ("stale", "Records and keys given beyond their life, for want of the provider", &metrics.vault.stale),
+            ("turned_away", "Times that a viewer was told to come again", &metrics.vault.turned_away),
+        ] {
+            keys.register(name, help, counter.clone());
+        }
+        keys.register("waiting", "Requests waiting for store or provider", metrics.vault.waiting.clone());
+        keys.register("records", "Records in memory", metrics.vault.records.clone());
+        keys.register("keys", "Opened keys in memory", metrics.vault.keys.clone());
         Self { registry, ..metrics }
     }
 
@@ -162,13 +172,22 @@ impl Metrics {
         for (counter, value) in [
             (&self.vault.hits, counts.hits),
             (&self.vault.misses, counts.misses),
+            (&self.vault.read, counts.read),
             (&self.vault.opened, counts.opened),
             (&self.vault.failed, counts.failed),
+            (&self.vault.refused, counts.refused),
             (&self.vault.stale, counts.stale),
+            (&self.vault.turned_away, counts.turned_away),
         ] {
             counter.inner().store(value, Ordering::Relaxed);
         }
-        self.vault.waiting.set(i64::try_from(counts.waiting).unwrap_or(i64::MAX));
+        for (gauge, value) in [
+            (&self.vault.waiting, counts.waiting),
+            (&self.vault.records, counts.records),
+            (&self.vault.keys, counts.keys),
+        ] {
+            gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
+        }
         self.remembered.set(i64::try_from(now.remembered).unwrap_or(i64::MAX));
         let expires = now.certificate_expires.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
         self.certificate_expires.set(expires.map_or(0, |time| i64::try_from(time.as_secs()).unwrap_or(i64::MAX)));

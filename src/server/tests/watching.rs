@@ -152,6 +152,8 @@ fn figures() {
     assert_eq!(sample(&text, "keyrung_key_request_duration_seconds_count"), 7.0);
     assert_eq!(sample(&text, "keyrung_vault_opened_total"), 1.0);
     assert_eq!(sample(&text, "keyrung_vault_hits_total"), 2.0);
+    assert_eq!((sample(&text, "keyrung_vault_read_total"), sample(&text, "keyrung_vault_records")), (2.0, 2.0));
+    assert_eq!((sample(&text, "keyrung_vault_keys"), sample(&text, "keyrung_vault_turned_away_total")), (1.0, 0.0));
     assert_eq!(sample(&text, "keyrung_requests_in_flight"), 0.0);
     assert!(!text.contains("by=\"slow\""), "{text}");
     assert!(!text.contains("secret-of-a-viewer") && !text.contains(FILM_KEY), "{text}");
