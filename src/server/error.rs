@@ -17,9 +17,12 @@ pub enum ServeError {
         /// The address asked for.
         listen: SocketAddr,
     },
-    /// A reload would take the last authoriser away.
-    #[error("there is no authoriser any more: to answer this machine alone takes a restart")]
-    Unguarded,
+    /// A reload would take the last authoriser away, or TLS.
+    #[error("there is no {what} any more: to do without takes a restart")]
+    Unguarded {
+        /// What is missing.
+        what: &'static str,
+    },
     /// The address could not be listened on.
     #[error("cannot listen on {listen}: {source}")]
     Listen {

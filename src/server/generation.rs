@@ -117,7 +117,7 @@ impl Parts {
             }
             // It may listen elsewhere than these settings say: only a start takes that.
             if before.is_some_and(|before| matches!(before.gate, Gate::Authorizers(_))) {
-                return Err(ServeError::Unguarded);
+                return Err(ServeError::Unguarded { what: "authoriser" });
             }
             Gate::Local
         } else {
@@ -133,6 +133,10 @@ impl Parts {
         };
         let proxies = Proxies::new(config.trusted_proxies.clone(), config.trusted_header);
         let tls = config.tls.as_ref().map(Tls::open).transpose()?;
+        // Tokens that were sent under TLS are not to come in clear from one moment to the next.
+        if tls.is_none() && before.is_some_and(|before| before.tls.is_some()) {
+            return Err(ServeError::Unguarded { what: "certificate" });
+        }
         Ok(Self { gate, catalog, cors, proxies, tls, config })
     }
 }

@@ -121,6 +121,7 @@ fn a_certificate_is_renewed_and_a_bad_one_is_not_taken() {
     reload(&server, |_| {}, "there is no certificate in it");
     fs::remove_file(folder.path().join("key.pem")).unwrap();
     reload(&server, |_| {}, "not reloaded");
+    reload(&server, |config| config.tls = None, "no certificate any more");
     assert_eq!(leaf(), before);
 
     write_pair(folder.path(), &authority.sign("keys.example"));
