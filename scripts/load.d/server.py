@@ -35,9 +35,9 @@ class Keyrung:
     def __init__(self, program: str, work: str, name: str, settings: str, environment: dict[str, str]):
         self.port, self.metrics_port = free_port(), free_port()
         self.url, self.metrics_url = f"http://127.0.0.1:{self.port}", f"http://127.0.0.1:{self.metrics_port}/metrics"
-        config = os.path.join(work, f"{name}.toml")
-        with open(config, "w") as file:
-            file.write(f'listen = "127.0.0.1:{self.port}"\nmetrics_listen = "127.0.0.1:{self.metrics_port}"\n{settings}')
+        config = self.config = os.path.join(work, f"{name}.toml")
+        self.settings = f'listen = "127.0.0.1:{self.port}"\nmetrics_listen = "127.0.0.1:{self.metrics_port}"\n{settings}'
+        self.configure(self.settings)
         self.log = open(os.path.join(work, f"{name}.log"), "w+")
         environment = {**os.environ, **environment}
         command = [program, "serve", "--config", config]
@@ -59,6 +59,10 @@ class Keyrung:
         finally:
             self.process.kill()
             self.log.close()
+
+    def configure(self, settings: str):
+        with open(self.config, "w") as file:
+            file.write(settings)
 
     def memory_mib(self) -> float:
         """What it has in memory now."""

@@ -220,7 +220,7 @@ def disturb(server: Keyrung, provider: Provider, world: World, tally: Tally, unt
     """Everything that may happen to the server, at random."""
     choose = random.Random(seed)
     while time.monotonic() < until:
-        what = choose.choice(["kill", "kill", "stop", "reload", "reload", "reload", "add", "add", "remove"])
+        what = choose.choice(["kill", "kill", "stop", "reload", "reload", "spoil", "add", "add", "remove"])
         tally.add(f"event: {what}", 0)
         if what == "kill":
             provider.kill()
@@ -233,6 +233,14 @@ def disturb(server: Keyrung, provider: Provider, world: World, tally: Tally, unt
             time.sleep(choose.random() * 1.5 * LIFE)
             provider.signal(signal.SIGCONT)
         elif what == "reload":
+            server.process.send_signal(signal.SIGHUP)
+        elif what == "spoil":
+            # Half a file, as somebody who writes it leaves it for a moment: without all of what stands at its end.
+            start = server.settings.index("[[authorizer]]")
+            server.configure(server.settings[: choose.choice([start, choose.randrange(start, len(server.settings) - 1)])])
+            server.process.send_signal(signal.SIGHUP)
+            time.sleep(choose.random())
+            server.configure(server.settings)
             server.process.send_signal(signal.SIGHUP)
         elif what == "add":
             world.add()
