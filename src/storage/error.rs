@@ -104,6 +104,18 @@ pub enum StorageError {
         /// What the store or the network says.
         reason: String,
     },
+    /// The store does not take the credentials, or there are none that can be used: it says nothing of what was asked for.
+    #[error("cannot {operation} {}: {reason}", Shown(.path))]
+    Unauthenticated {
+        /// What was being done.
+        operation: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// What the store or the source of credentials says.
+        reason: String,
+        /// What to do about it.
+        hint: &'static str,
+    },
     /// The store refuses.
     #[error("cannot {operation} {}: {reason}", Shown(.path))]
     Refused {
@@ -159,6 +171,7 @@ impl StorageError {
             Self::NoSpace { .. } => Some("free some space and run the same command again".into()),
             Self::Locked { .. } => Some("wait until it has ended, or choose another destination".into()),
             Self::Unavailable { .. } => Some("run the same command again later".into()),
+            Self::Unauthenticated { hint, .. } => Some((*hint).to_owned()),
             Self::Refused { hint, .. } => hint.clone(),
             _ => None,
         }

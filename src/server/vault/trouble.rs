@@ -175,7 +175,13 @@ mod tests {
             let text = error.to_string();
             assert_eq!(Trouble::from(error), Trouble::refused(text));
         }
-        let passing: [KeyError; 7] = [
+        let unauthenticated = StorageError::Unauthenticated {
+            operation: "read",
+            path: PathBuf::from("/k"),
+            reason: "ExpiredToken".into(),
+            hint: "renew the credentials",
+        };
+        let passing: [KeyError; 8] = [
             KeyError::Unavailable { provider, reason: "ThrottlingException: Rate exceeded".into() },
             refused(Refusal::Credentials("expired".into())),
             refused(Refusal::NoRegion),
@@ -183,6 +189,7 @@ mod tests {
             KeyError::Audit("no space left".into()),
             io(rustix::io::Errno::MFILE),
             io(rustix::io::Errno::ACCESS),
+            unauthenticated.into(),
         ];
         for error in passing {
             let text = error.to_string();

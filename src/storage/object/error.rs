@@ -25,6 +25,16 @@ pub(super) fn sort(operation: &'static str, path: &Path, error: &Error) -> Stora
         reason: one_line(&reason),
         hint: hint.map(str::to_owned),
     };
+    let unauthenticated = |hint: &'static str| StorageError::Unauthenticated {
+        operation,
+        path: path.clone(),
+        reason: one_line(&reason),
+        hint,
+    };
+    // Before what is denied: S3 says 403 of most of these too.
+    if let Some(hint) = code.and_then(of_credentials) {
+        return unauthenticated(hint);
+    }
     match error {
         Error::NotFound { .. } if code == Some("NoSuchBucket") => refused(Some("create the bucket, or mend its name")),
         Error::NotFound { .. } => StorageError::NotFound { operation, path },
@@ -34,9 +44,8 @@ pub(super) fn sort(operation: &'static str, path: &Path, error: &Error) -> Stora
             "keyrung aws policy prints the permissions that are needed; a bucket made since April 2026 also refuses SSE-C",
         )),
         Error::Unauthenticated { .. } => {
-            refused(Some("aws configure, aws sso login, or AWS_PROFILE gives credentials"))
+            unauthenticated("aws configure, aws sso login, or AWS_PROFILE gives credentials")
         }
-        _ if code == Some("ExpiredToken") => refused(Some("renew the credentials: aws sso login")),
         _ if text.contains("Received redirect") || text.contains("status code: 301") => {
             refused(Some("the bucket is in another region: set AWS_REGION to it"))
         }
@@ -44,6 +53,18 @@ pub(super) fn sort(operation: &'static str, path: &Path, error: &Error) -> Stora
             StorageError::Unavailable { operation, path, reason: one_line(&reason) }
         }
         _ => refused(None),
+    }
+}
+
+/// What to do about a code that tells of whoever asks, and not of what is asked for.
+fn of_credentials(code: &str) -> Option<&'static str> {
+    match code {
+        "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired" => Some("renew the credentials: aws sso login"),
+        "InvalidAccessKeyId" | "SignatureDoesNotMatch" => {
+            Some("these are not the credentials of any account there: aws configure, or AWS_PROFILE, gives others")
+        }
+        "RequestTimeTooSkewed" => Some("set the clock of this machine: the store takes 15 minutes of difference"),
+        _ => None,
     }
 }
 

@@ -5,11 +5,13 @@
 #[path = "../../../tests/it/moto_server.rs"]
 mod moto_server;
 
+use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use aws_credential_types::Credentials;
-use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
 
 use super::client::Settings;
 use super::*;
@@ -57,6 +59,60 @@ fn a_server_that_never_answers_is_given_up() {
     let error = Bucket::open_with("films", &Encryption::Bucket, settings(&address)).unwrap_err();
     assert!(matches!(error, StorageError::Unavailable { .. }), "{error}");
     assert!(started.elapsed() < Duration::from_secs(5));
+}
+
+/// A store that answers every GET with this status and code.
+fn refusing(status: u16, code: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
+            let first = lines.next().unwrap_or_default();
+            lines.take_while(|line| !line.is_empty()).for_each(drop);
+            let body = format!("<Error><Code>{code}</Code><Message>as the test wants it</Message></Error>");
+            let (status, body) = if first.starts_with("GET") { (status, body) } else { (200, String::new()) };
+            let head = format!("HTTP/1.1 {status} So\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", body.len());
+            let _ = stream.write_all(format!("{head}{body}").as_bytes());
+        }
+    });
+    address
+}
+
+#[derive(Debug)]
+struct NoCredentials;
+
+impl ProvideCredentials for NoCredentials {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::ready(Err(CredentialsError::provider_timed_out(Duration::from_secs(1))))
+    }
+}
+
+#[test]
+fn credentials_that_are_not_taken_say_nothing_of_the_object() {
+    let read = |settings| {
+        let bucket = Bucket::open_with("films", &Encryption::Bucket, settings).unwrap();
+        bucket.read("key.json", 1000).unwrap_err()
+    };
+    for (status, code) in [
+        (400, "ExpiredToken"),
+        (400, "InvalidToken"),
+        (403, "InvalidAccessKeyId"),
+        (403, "SignatureDoesNotMatch"),
+        (403, "RequestTimeTooSkewed"),
+    ] {
+        let error = read(settings(&refusing(status, code)));
+        assert!(matches!(error, StorageError::Unauthenticated { .. }), "{code}: {error:?}");
+        assert!(error.to_string().contains(code) && error.hint().is_some(), "{error}");
+    }
+    let denied = read(settings(&refusing(403, "AccessDenied")));
+    assert!(matches!(denied, StorageError::Refused { .. }), "{denied:?}");
+    let credentials = Some(SharedCredentialsProvider::new(NoCredentials));
+    let none = read(Settings { credentials, ..settings(&refusing(200, "")) });
+    assert!(matches!(none, StorageError::Unauthenticated { .. }), "{none:?}");
 }
 
 #[test]
