@@ -103,7 +103,7 @@ impl Viewer for Known {
     }
 
     fn query(&self, path: &str) -> Option<String> {
-        // The cookie goes along from now on, and a token in two places is refused.
+        // The cookie goes along from now on, and says the same.
         if asks_for_cookie(&self.uri) && self.cookie().is_some() {
             return None;
         }

@@ -119,15 +119,17 @@ impl Jwt {
         &self.cookie
     }
 
-    /// The token, from the one place that it may be in.
+    /// The token, from the one place that it may be in. A browser sends its cookies unasked: an old one must not stand in
+    /// the way of a token that was shown on purpose, and what takes its place comes with the request that still carries it.
     fn find<'a>(&self, asked: &Asked<'a>) -> Result<Option<(&'a str, Carrier)>, Denied> {
-        let header = credential::bearer(asked.headers)?.map(|token| (token, Carrier::Itself));
-        let query = credential::in_query(asked.query, PARAMETER)?.map(|token| (token, Carrier::Query));
-        let cookie = credential::in_cookies(asked.headers, &self.cookie)?.map(|token| (token, Carrier::Itself));
-        let mut found = [header, query, cookie].into_iter().flatten();
-        match (found.next(), found.next()) {
+        match (credential::bearer(asked.headers)?, credential::in_query(asked.query, PARAMETER)?) {
             (Some(_), Some(_)) => Err(Denied::Repeated),
-            (found, _) => Ok(found),
+            (Some(token), None) => Ok(Some((token, Carrier::Itself))),
+            (None, Some(token)) => Ok(Some((token, Carrier::Query))),
+            (None, None) => {
+                let cookie = credential::in_cookies(asked.headers, &self.cookie)?;
+                Ok(cookie.map(|token| (token, Carrier::Itself)))
+            }
         }
     }
 

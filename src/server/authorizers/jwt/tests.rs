@@ -88,8 +88,6 @@ async fn one_credential_in_one_place() {
     let query = format!("token={token}");
     for request in [
         Request::bearer(&token).query(&query),
-        Request::bearer(&token).field("cookie", &cookie),
-        Request::new().query(&query).field("cookie", &cookie),
         Request::bearer(&token).field("authorization", "Basic YTpi"),
         Request::bearer(&token).field("authorization", &format!("Bearer {token}")),
         Request::new().query(&format!("{query}&{query}")),
@@ -102,6 +100,28 @@ async fn one_credential_in_one_place() {
     let mut opaque = Request::new();
     opaque.headers.insert(COOKIE, axum::http::HeaderValue::from_bytes(b"keyrung_token=\xff").unwrap());
     assert_eq!(opaque.decide(&rig.authorizers).await.map(|_| ()), Err(Denied::Unreadable));
+}
+
+#[tokio::test]
+async fn a_cookie_counts_where_no_token_was_shown_on_purpose() {
+    let rig = rig();
+    let token = good(&claims());
+    let other = format!("keyrung_token={}", good(&claims_with(json!({"contents": ["other"]}))));
+    let ended = format!("keyrung_token={}", good(&claims_with(json!({"iat": NOW - 900, "exp": NOW - 600}))));
+    let shown = || [Request::bearer(&token), Request::new().query(&format!("token={token}"))];
+    for cookie in [other.as_str(), &ended, "keyrung_token=", "keyrung_token=a; keyrung_token=b"] {
+        for request in shown() {
+            let grant = request.field("cookie", cookie).decide(&rig.authorizers).await.unwrap();
+            assert!(grant.covers_content(&content("film")) && !grant.covers_content(&content("other")), "{cookie}");
+        }
+    }
+    let renewed = Request::new().query(&format!("token={token}")).field("cookie", &other);
+    let grant = renewed.decide(&rig.authorizers).await.unwrap();
+    let set = rig.authorizers.cookie(&grant, &renewed.asked());
+    assert_eq!(set, Some(("keyrung_token".to_owned(), token.clone())), "one cookie is exchanged for another");
+    let bad = Request::bearer("a.b.c").field("cookie", &format!("keyrung_token={token}"));
+    let refused = bad.decide(&rig.authorizers).await.map(|_| ());
+    assert_eq!(refused, Err(Denied::JwtMalformed), "a good cookie does not save a bad token");
 }
 
 #[tokio::test]
