@@ -231,6 +231,35 @@ async fn a_slow_server_is_given_up_and_holds_nobody_up() {
     assert!(known.1 < Duration::from_secs(1), "whose key is known does not wait");
 }
 
+/// Nor is a key asked for that a token of another issuer names: that is the other's business.
+#[tokio::test]
+async fn a_set_that_cannot_be_had_holds_up_none_who_do_not_need_it() {
+    let slow = Reply { delay: Duration::from_secs(60), ..ok(&[jwk(&ED25519, "a")]) };
+    let (dir, server) = (tempfile::tempdir().unwrap(), Server::tls(slow).await);
+    let public = secret_file(dir.path(), &ED25519.public);
+    let mut first = Rig::settings(dir.path(), &server, "10m");
+    let key = format!("kid = \"known\"\nalgorithm = \"EdDSA\"\nfile = {public:?}\n");
+    let Settings::Jwt(settings) = &mut first else { unreachable!() };
+    settings.key = vec![toml::from_str(&key).unwrap()];
+    let second = format!("type = \"jwt\"\nissuer = \"https://two.example\"\naudience = \"keyrung\"\n[[key]]\n{key}");
+    let authorizers = Authorizers::new(vec![first, toml::from_str(&second).unwrap()]).unwrap();
+    let of = |issuer: &str| {
+        let claims = claims_with(json!({ "iss": issuer }));
+        Request::bearer(&token(&json!({"alg": "EdDSA", "kid": "known"}), &claims, &eddsa(&ED25519)))
+    };
+    let begun = Instant::now();
+    for (request, expected) in [
+        (of("https://two.example"), Ok(())),
+        (of("https://id.example"), Ok(())),
+        (of("https://three.example"), Err(Denied::JwtIssuer)),
+        (Request::bearer("a.b.c"), Err(Denied::JwtMalformed)),
+    ] {
+        assert_eq!(request.decide(&authorizers).await.map(|_| ()), expected);
+    }
+    assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+    assert_eq!(server.count(), 0);
+}
+
 #[tokio::test]
 async fn an_untrusted_server_is_not_believed() {
     let (dir, server) = (tempfile::tempdir().unwrap(), Server::tls(ok(&[jwk(&ED25519, "a")])).await);

@@ -137,8 +137,9 @@ impl Jwt {
     async fn verify(&self, token: &str, now: u64) -> Result<Option<Grant>, Denied> {
         let hash = cache::hash(token);
         let current = match &self.set {
-            Some(set) => set.get().await,
-            None => None,
+            // Of a set that was never had nothing is remembered: who needs a key of it waits for it, below, and nobody else.
+            Some(set) if set.is_ready() => set.get().await,
+            _ => None,
         };
         let generation = |current: &Option<(Arc<Keys>, u64)>| current.as_ref().map_or(0, |(_, generation)| *generation);
         if let Some(verified) = self.cache.get(&hash, generation(&current)) {
