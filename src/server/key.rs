@@ -165,8 +165,7 @@ async fn decide(asking: &Asking<'_>, name: &str, entry: &mut Entry) -> Result<(H
             let Grant { authorizer, expires, .. } = grant;
             (entry.authorizer, entry.token) = (Some(authorizer), grant.token_id.clone());
             entry.subject.clone_from(&grant.subject);
-            // A signed URL names nobody: it is its own subject.
-            if let Some(subject) = grant.subject.as_ref().or(grant.token_id.as_ref()) {
+            if let Some(subject) = grant.counted_by() {
                 generation.rates.subject(subject).map_err(|wait| {
                     asking.running.metrics.limited("subject");
                     Refusal::TooMany(wait)

@@ -67,7 +67,8 @@ impl Rates {
         self.clients.check(&peer::network(address))
     }
 
-    /// After. Subjects come from tokens that were found good, so nobody can make them up.
+    /// After. Subjects come from credentials that were found good, so nobody can make them up; but whoever asks an endpoint
+    /// (`forward`) is known by all cookies that were sent, and has as many subjects as sets of them that the endpoint takes.
     pub(super) fn subject(&self, subject: &String) -> Result<(), Wait> {
         self.subjects.check(subject)
     }

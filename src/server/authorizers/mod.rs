@@ -64,7 +64,8 @@ pub struct Grant {
     pub authorizer: &'static str,
     /// A short hash of who it is, for logs and rate limits: equal for requests of the same viewer.
     pub subject: Option<String>,
-    /// The id that the token's issuer gave it (`jti`), where it is plain; for a signed URL or cookie, a short hash.
+    /// The id that the token's issuer gave it (`jti`), where it is plain; for a signed URL or cookie, and for a token that
+    /// names nobody, a short hash.
     pub token_id: Option<String>,
     /// When it ends. Nothing that was answered under it may be kept longer.
     pub expires: Option<SystemTime>,
@@ -88,6 +89,13 @@ enum Carrier {
 impl Grant {
     fn new(authorizer: &'static str, scope: Scope, carrier: Carrier) -> Self {
         Self { authorizer, subject: None, token_id: None, expires: None, scope, by: 0, carrier }
+    }
+
+    /// By what its requests are counted: the viewer, or else the token. A certificate is that of a server, which asks for many
+    /// viewers: it is counted by its address alone.
+    #[must_use]
+    pub fn counted_by(&self) -> Option<&String> {
+        self.subject.as_ref().or(self.token_id.as_ref()).filter(|_| self.authorizer != mtls::NAME)
     }
 
     /// Whether the key of this content may be had. The content has to be the one that the sealed key is bound to, not

@@ -9,6 +9,9 @@ use super::scope::Scope;
 use super::settings::{Contents, Flaw, MtlsClientSettings, MtlsSettings};
 use super::{Asked, Carrier, Denied, Grant, Verdict, short_hash};
 
+/// The kind, as grants say it.
+pub(super) const NAME: &str = "mtls";
+
 enum Name {
     Dns(String),
     Uri(String),
@@ -59,7 +62,7 @@ impl Mtls {
         let Some((_, scope)) = self.clients.iter().find(|(name, _)| name.is_of(certificate)) else {
             return Denied::CertificateUnknown.into();
         };
-        let mut grant = Grant::new("mtls", scope.clone(), Carrier::Itself);
+        let mut grant = Grant::new(NAME, scope.clone(), Carrier::Itself);
         grant.subject = Some(short_hash(&[certificate.sha256()]));
         grant.expires = certificate.expires();
         Verdict::Decided(Ok(grant))

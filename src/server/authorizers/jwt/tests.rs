@@ -141,6 +141,34 @@ async fn a_token_says_who_and_which() {
 }
 
 #[tokio::test]
+async fn a_token_that_names_nobody_is_its_own_subject() {
+    let rig = rig();
+    let of = |claims: Value| good(&claims_with(claims));
+    let plain = of(json!({}));
+    for (token, is_counted_by_itself) in
+        [(&plain, true), (&of(json!({"jti": "not plain"})), true), (&of(json!({"jti": "plain"})), false)]
+    {
+        for _ in 0..2 {
+            let grant = rig.bearer(token).await.unwrap();
+            let id = grant.token_id.clone().unwrap();
+            assert_eq!((grant.subject.as_ref(), grant.counted_by()), (None, Some(&id)));
+            assert_eq!(id.len() == 16 && id != "plain", is_counted_by_itself, "{id}");
+        }
+    }
+    let named = rig.bearer(&of(json!({"sub": "viewer"}))).await.unwrap();
+    assert!(named.counted_by() == named.subject.as_ref() && named.token_id.is_none());
+    let other = rig.bearer(&of(json!({"iat": NOW - 11}))).await.unwrap();
+    assert_ne!(other.counted_by(), rig.bearer(&plain).await.unwrap().counted_by());
+    // The same token under another signature, which whoever has it can write: not another viewer.
+    let header = json!({"alg": "ES256", "kid": "es"});
+    let token = token(&header, &claims(), &es256(&EC));
+    let again = self::token(&header, &claims(), &es256(&EC));
+    assert_ne!(token, again, "signed anew");
+    let ids = [rig.bearer(&token).await.unwrap().token_id, rig.bearer(&again).await.unwrap().token_id];
+    assert_eq!(ids[0], ids[1]);
+}
+
+#[tokio::test]
 async fn algorithms_are_pinned_to_keys() {
     let rig = rig();
     let header = |alg: &str, kid: &str| json!({"alg": alg, "kid": kid});

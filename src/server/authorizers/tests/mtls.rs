@@ -35,6 +35,7 @@ async fn covers(authorizers: &Authorizers, certificate: ClientCertificate) -> Re
     let request = Request { certificate: Some(certificate), ..Request::new() };
     let grant = request.decide(authorizers).await?;
     assert_eq!((grant.authorizer, grant.subject.as_deref().map(str::len)), ("mtls", Some(16)));
+    assert_eq!(grant.counted_by(), None, "an edge is not one viewer");
     assert!(grant.expires.is_some());
     assert_eq!(authorizers.key_query(&grant, &request.asked(), "/v1/keys/x"), None);
     let film = content("film");
