@@ -127,6 +127,8 @@ pub const FORWARD_CONCURRENCY: usize = 4096;
 pub const FORWARD_CACHE: std::num::NonZeroUsize = std::num::NonZeroUsize::MIN.saturating_add(65_535);
 /// Bytes of a forward authoriser's answer that are read so that its connection can be used again.
 pub const FORWARD_BODY: usize = 16 << 10;
+/// The least time between two lines that tell of trouble with it: every viewer has the same.
+pub const FORWARD_TOLD: std::time::Duration = std::time::Duration::from_secs(30);
 /// How long a key or its record is given without asking again: for so long a key that was taken away may still be given.
 pub const VAULT_LIFE: std::time::Duration = std::time::Duration::from_secs(300);
 /// How long it is remembered that a key is not there or was refused: short, so that a key is there as soon as it was made.

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
 use crate::server::audit::Audit;
-use crate::server::authorizers::Authorizers;
+use crate::server::authorizers::{Authorizers, Report};
 use crate::server::catalog::Catalog;
 use crate::server::config::{Config, Limits, Shutdown};
 use crate::server::cookie::SameSite;
@@ -57,6 +57,11 @@ impl Generation {
         outside: &Arc<dyn Outside>,
     ) -> Result<(Self, Option<AuditThread>), ServeError> {
         let Parts { gate, catalog, cors, proxies, tls, config } = Parts::new(settings, before)?;
+        if let Gate::Authorizers(authorizers) = &gate {
+            let log = Arc::clone(outside);
+            let report: Report = Arc::new(move |problem| log.notice(Notice::Authorizer(problem)));
+            authorizers.report_to(&report);
+        }
         if tls.as_ref().and_then(|tls| tls.expires).is_some_and(|end| end < SystemTime::now()) {
             outside.notice(Notice::CertificateEnded);
         }

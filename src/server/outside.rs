@@ -67,6 +67,8 @@ pub enum Notice {
     AuditWell,
     /// A key could not be had.
     Key(String),
+    /// A key set or an endpoint of the authorisers cannot be had.
+    Authorizer(String),
     /// Connections cannot be taken.
     Accept(io::Error),
     /// A file that is there cannot be given.
@@ -95,7 +97,7 @@ impl fmt::Display for Notice {
                 write!(f, "the audit log cannot be written: {error}; requests for keys wait")
             }
             Self::AuditWell => f.write_str("the audit log is being written again"),
-            Self::Key(text) | Self::File(text) => f.write_str(text),
+            Self::Key(text) | Self::Authorizer(text) | Self::File(text) => f.write_str(text),
             Self::Accept(error) => write!(f, "connections cannot be taken: {error}"),
             Self::CertificateEnded => f.write_str("the TLS certificate has ended"),
         }

@@ -1,7 +1,7 @@
 //! Asking another server for each key, as nginx's `auth_request` and its like do.
 
 use std::num::NonZeroUsize;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use axum::http::header::{AUTHORIZATION, COOKIE};
@@ -17,7 +17,7 @@ use crate::limits;
 use super::http::{self, Schemes};
 use super::scope::Scope;
 use super::settings::{Flaw, ForwardSettings};
-use super::{Asked, Carrier, Denied, Grant, Verdict, credential, hash, key_id, short_hash};
+use super::{Asked, Carrier, Denied, Grant, Report, Verdict, credential, hash, key_id, short_hash};
 
 const METHOD: HeaderName = HeaderName::from_static("x-original-method");
 const URI: HeaderName = HeaderName::from_static("x-original-uri");
@@ -39,6 +39,9 @@ pub(super) struct Forward {
     turns: Semaphore,
     /// Answers by the hash of everything that was sent.
     answers: Mutex<LruCache<[u8; 32], (Answer, Instant)>>,
+    report: OnceLock<Report>,
+    /// When trouble was last told.
+    told: Mutex<Option<Instant>>,
 }
 
 impl Forward {
@@ -55,7 +58,13 @@ impl Forward {
         let client = http::client(timeout, settings.ca.as_deref())?;
         let (life, turns) = (settings.cache.get(), Semaphore::new(settings.concurrency));
         let capacity: NonZeroUsize = limits::FORWARD_CACHE;
-        Ok(Self { client, url, timeout, life, turns, answers: Mutex::new(LruCache::new(capacity)) })
+        let (answers, report, told) = (Mutex::new(LruCache::new(capacity)), OnceLock::new(), Mutex::new(None));
+        Ok(Self { client, url, timeout, life, turns, answers, report, told })
+    }
+
+    /// Has trouble told from now on. The first who asks for it is told.
+    pub(super) fn report_to(&self, report: &Report) {
+        let _ = self.report.set(Arc::clone(report));
     }
 
     /// Every request is its kind: whether there is a credential is the endpoint's to say.
@@ -68,13 +77,19 @@ impl Forward {
         let sent = hash(&parts(&question));
         let answer = match self.known(&sent) {
             Some(answer) => answer,
-            None => match timeout(self.timeout, self.ask(question.clone())).await {
-                Ok(Some(answer)) => {
-                    self.keep(sent, answer);
-                    answer
+            None => {
+                let asked = timeout(self.timeout, self.ask(question.clone())).await;
+                match asked.unwrap_or_else(|_| Err("there is none in time".to_owned())) {
+                    Ok(answer) => {
+                        self.keep(sent, answer);
+                        answer
+                    }
+                    Err(problem) => {
+                        self.tell(&problem);
+                        return Denied::ForwardUnavailable.into();
+                    }
                 }
-                _ => return Denied::ForwardUnavailable.into(),
-            },
+            }
         };
         if answer == Answer::Refused {
             return Denied::ForwardRefused.into();
@@ -104,18 +119,31 @@ impl Forward {
         }
     }
 
-    /// `None` when it is neither yes nor no: trouble grants nothing, and refuses nobody for good.
-    async fn ask(&self, question: HeaderMap) -> Option<Answer> {
-        let _turn = self.turns.acquire().await.ok()?;
-        let response = self.client.get(self.url.clone()).headers(question).send().await.ok()?;
+    /// Not for every viewer: whoever asks often must not fill the log.
+    fn tell(&self, problem: &str) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_some_and(|at| at.elapsed() < limits::FORWARD_TOLD) {
+            return;
+        }
+        *told = Some(Instant::now());
+        drop(told);
+        if let Some(report) = self.report.get() {
+            report(format!("no answer of {} could be used: {problem}", http::shown(&self.url)));
+        }
+    }
+
+    /// What is neither yes nor no is trouble: it grants nothing, and refuses nobody for good.
+    async fn ask(&self, question: HeaderMap) -> Result<Answer, String> {
+        let _turn = self.turns.acquire().await.map_err(|error| error.to_string())?;
+        let response = self.client.get(self.url.clone()).headers(question).send().await.map_err(http::cause)?;
         let answer = match response.status() {
             status if status.is_success() => Answer::Granted,
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Answer::Refused,
-            _ => return None,
+            status => return Err(format!("it is {status}")),
         };
         // A body that is read to its end leaves a connection that can be used again; nobody looks at it.
         let _ = http::body(response, limits::FORWARD_BODY).await;
-        Some(answer)
+        Ok(answer)
     }
 }
 

@@ -56,6 +56,23 @@ pub(super) fn client(timeout: Duration, ca: Option<&Path>) -> Result<Client, Fla
     builder.build().map_err(|_| Flaw::new("url", "no client can be made for it"))
 }
 
+/// A URL as logs show it: what follows the `?` may be a secret of whoever is asked.
+pub(super) fn shown(url: &Url) -> String {
+    format!("{}{}", url.origin().ascii_serialization(), url.path())
+}
+
+/// What went wrong, with its causes, on one line.
+pub(super) fn cause(error: reqwest::Error) -> String {
+    let error = error.without_url();
+    let mut text = error.to_string();
+    let mut at = std::error::Error::source(&error);
+    while let Some(cause) = at {
+        text = format!("{text}: {cause}");
+        at = cause.source();
+    }
+    text.chars().take(300).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
 /// The body, when it has no more than `limit` bytes.
 pub(super) async fn body(mut response: Response, limit: usize) -> Option<Vec<u8>> {
     let mut body = Vec::new();

@@ -26,6 +26,7 @@ mod tests;
 
 use std::net::IpAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::http::{HeaderMap, Method};
@@ -112,6 +113,9 @@ impl Grant {
     }
 }
 
+/// Who is told why a key set or an endpoint cannot be had, on one line, of no viewer.
+pub type Report = Arc<dyn Fn(String) + Send + Sync>;
+
 /// What an authoriser makes of a request. It is looked at once and kept nowhere: its size costs nothing.
 #[allow(clippy::large_enum_variant)]
 enum Verdict {
@@ -182,6 +186,17 @@ impl Authorizers {
             built.map_err(|flaw| flaw.of(at, kind))
         };
         Ok(Self { list: settings.into_iter().enumerate().map(build).collect::<Result<_, _>>()? })
+    }
+
+    /// Has trouble with key sets and endpoints told from now on, to the one who is named first.
+    pub fn report_to(&self, report: &Report) {
+        for authorizer in &self.list {
+            match authorizer {
+                Authorizer::Jwt(jwt) => jwt.report_to(report),
+                Authorizer::Forward(forward) => forward.report_to(report),
+                Authorizer::Signed(_) | Authorizer::Mtls(_) => {}
+            }
+        }
     }
 
     /// Whether the credential that a request carries is good: its signature, its times, its form. What it opens is in

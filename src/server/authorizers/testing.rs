@@ -18,7 +18,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls;
 
-use super::{Asked, Authorizers, ClientCertificate, Denied, Grant, Settings};
+use super::{Asked, Authorizers, ClientCertificate, Denied, Grant, Report, Settings};
 use crate::keys::{ContentId, KeyId};
 
 pub(super) const KEY: &str = "3f2b8c1e-6a4d-4f7b-9e0c-5d1a2b3c4e5f";
@@ -219,6 +219,15 @@ pub(super) fn jwk(pair: &Pair, kid: &str) -> Value {
         }
         _ => json!({"kty": "OKP", "crv": "Ed25519", "kid": kid, "x": b64(&info.subject_public_key.data)}),
     }
+}
+
+/// What authorisers tell of their trouble from now on.
+pub(super) fn told(authorizers: &Authorizers) -> Arc<Mutex<Vec<String>>> {
+    let told: Arc<Mutex<Vec<String>>> = Arc::default();
+    let lines = Arc::clone(&told);
+    let report: Report = Arc::new(move |line| lines.lock().unwrap().push(line));
+    authorizers.report_to(&report);
+    told
 }
 
 /// Makes requests all at once.

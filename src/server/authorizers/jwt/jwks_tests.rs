@@ -206,6 +206,35 @@ async fn a_poisoned_set_changes_nothing() {
 }
 
 #[tokio::test]
+async fn why_a_set_cannot_be_had_is_told() {
+    let rig = Rig::new(ok(&[jwk(&ED25519, "a")]), Duration::ZERO).await;
+    let told = told(&rig.authorizers);
+    assert_eq!(rig.shows("a").await, Ok(()));
+    assert!(told.lock().unwrap().is_empty());
+    let at = format!("the key set at https://localhost:{}/jwks was not taken", rig.server.address.port());
+    for (reply, why) in [
+        (Reply::new("500 Internal Server Error", ""), "500 Internal Server Error"),
+        (Reply::new("200 OK", "<html>not a set</html>"), "it is not a JSON Web Key Set"),
+        (ok(&[]), "it holds no key that can be used"),
+        (Reply::new("200 OK", vec![b' '; limits::JWKS_BYTES + 1]), "it has more than 262144 bytes"),
+        (Reply::new("not a status", ""), "error sending request"),
+    ] {
+        rig.server.replies(reply);
+        assert_eq!(rig.shows("b").await, Err(Denied::JwtKey), "{why}");
+        let lines = std::mem::take(&mut *told.lock().unwrap());
+        assert!(lines.len() == 1 && lines[0].starts_with(&at) && lines[0].contains(why), "{why}: {lines:?}");
+    }
+    let other = Server::tls(ok(&[])).await;
+    let Settings::Jwt(settings) = Rig::settings(rig.dir.path(), &rig.server, "10m") else { unreachable!() };
+    std::fs::write(settings.jwks.as_ref().unwrap().ca.as_ref().unwrap(), &other.ca).unwrap();
+    let strange = Authorizers::new(vec![Settings::Jwt(settings)]).unwrap();
+    let told = self::told(&strange);
+    strange.refresh().await;
+    let lines = told.lock().unwrap().clone();
+    assert!(lines.len() == 1 && lines[0].contains("certificate"), "{lines:?}");
+}
+
+#[tokio::test]
 async fn without_any_set_it_is_trouble_and_no_refusal() {
     let rig = Rig::new(Reply::new("503 Service Unavailable", ""), Duration::ZERO).await;
     assert_eq!(rig.shows("a").await, Err(Denied::JwksUnavailable));

@@ -20,7 +20,7 @@ use crate::limits;
 
 use super::scope::Scope;
 use super::settings::{Flaw, JwksSettings, JwtKeySettings, JwtSettings, check_cookie};
-use super::{Asked, Carrier, Denied, Grant, Verdict, at, credential, short_hash, unix};
+use super::{Asked, Carrier, Denied, Grant, Report, Verdict, at, credential, short_hash, unix};
 use cache::{Cache, Verified};
 pub use key::Algorithm;
 use key::{Keys, VerifyingKey};
@@ -89,6 +89,12 @@ impl Jwt {
 
     pub(super) fn key_set(&self, wanted: &JwksSettings) -> Option<Arc<KeySet>> {
         self.set.as_ref().filter(|set| set.is_of(wanted)).map(Arc::clone)
+    }
+
+    pub(super) fn report_to(&self, report: &Report) {
+        if let Some(set) = &self.set {
+            set.report_to(report);
+        }
     }
 
     pub(super) fn is_ready(&self) -> bool {

@@ -1,7 +1,7 @@
 //! Where a key set comes from, and when it is read again.
 
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use reqwest::{Client, StatusCode, Url};
@@ -11,6 +11,7 @@ use tokio::sync::Mutex;
 use crate::limits;
 use crate::storage::durable::read_limited;
 
+use super::super::Report;
 use super::super::http::{self, Schemes};
 use super::super::settings::{Flaw, JwksSettings};
 use super::jwks;
@@ -40,6 +41,7 @@ pub(in super::super) struct KeySet {
     tried: Mutex<Option<Instant>>,
     /// The least time between two tries that tokens cause.
     pause: Duration,
+    report: OnceLock<Report>,
 }
 
 impl KeySet {
@@ -61,7 +63,8 @@ impl KeySet {
             }
             _ => return Err(Flaw::new("jwks", "names either a file or a url")),
         };
-        let set = Self { settings, place, loaded: RwLock::new(None), tried: Mutex::new(None), pause };
+        let (loaded, tried, report) = (RwLock::new(None), Mutex::new(None), OnceLock::new());
+        let set = Self { settings, place, loaded, tried, pause, report };
         if let Place::File(path) = &set.place {
             let flaw = |problem: &dyn std::fmt::Display| Flaw::new("jwks.file", problem);
             let json = read_limited(path, limits::JWKS_BYTES as u64).map_err(|error| flaw(&error))?;
@@ -84,6 +87,11 @@ impl KeySet {
         if loaded.is_none() {
             *loaded = read;
         }
+    }
+
+    /// Has trouble told from now on. The first who asks for it is told.
+    pub(in super::super) fn report_to(&self, report: &Report) {
+        let _ = self.report.set(Arc::clone(report));
     }
 
     pub(in super::super) fn is_ready(&self) -> bool {
@@ -152,21 +160,35 @@ impl KeySet {
         loaded.as_ref().map(|loaded| (Arc::clone(&loaded.keys), loaded.generation, loaded.read))
     }
 
-    /// What cannot be had or read changes nothing.
+    /// What cannot be had or read changes nothing, and is told: at most once in a pause, so that it cannot fill a log.
     async fn fetch(&self) {
-        let json = match &self.place {
+        let taken = self.bytes().await.and_then(|json| self.take(&json).map_err(|problem| format!("it {problem}")));
+        if let (Err(problem), Some(report)) = (taken, self.report.get()) {
+            let place = match &self.place {
+                Place::File(_) => "in a file".to_owned(),
+                Place::Url(_, url) => format!("at {}", http::shown(url)),
+            };
+            report(format!("the key set {place} was not taken, and stays as it was: {problem}"));
+        }
+    }
+
+    /// The set as it is now, or why it cannot be had.
+    async fn bytes(&self) -> Result<Vec<u8>, String> {
+        match &self.place {
             Place::File(path) => {
                 let path = path.clone();
                 let read = tokio::task::spawn_blocking(move || read_limited(&path, limits::JWKS_BYTES as u64));
-                read.await.ok().and_then(Result::ok)
+                let read = read.await.map_err(|_| "the reading was given up".to_owned())?;
+                read.map_err(|error| error.to_string())
             }
-            Place::Url(client, url) => match client.get(url.clone()).send().await {
-                Ok(response) if response.status() == StatusCode::OK => http::body(response, limits::JWKS_BYTES).await,
-                _ => None,
-            },
-        };
-        if let Some(json) = json {
-            let _ = self.take(&json);
+            Place::Url(client, url) => {
+                let response = client.get(url.clone()).send().await.map_err(http::cause)?;
+                if response.status() != StatusCode::OK {
+                    return Err(format!("the answer is {}", response.status()));
+                }
+                let body = http::body(response, limits::JWKS_BYTES).await;
+                body.ok_or_else(|| format!("it has more than {} bytes, or breaks off", limits::JWKS_BYTES))
+            }
         }
     }
 

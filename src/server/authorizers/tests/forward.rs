@@ -112,6 +112,28 @@ async fn trouble_is_not_kept() {
 }
 
 #[tokio::test]
+async fn trouble_is_told_once_for_all_viewers() {
+    for (reply, why) in [
+        (Reply::new("500 Internal Server Error", ""), "it is 500 Internal Server Error"),
+        (Reply { delay: Duration::from_secs(60), ..Reply::new("200 OK", "") }, "time"),
+    ] {
+        let (server, authorizers) = rig(reply, "timeout = \"200ms\"\n").await;
+        let told = told(&authorizers);
+        for n in 0..3 {
+            let denied = viewer().query(&format!("n={n}")).decide(&authorizers).await.map(|_| ());
+            assert_eq!(denied, Err(Denied::ForwardUnavailable));
+        }
+        let lines = told.lock().unwrap().clone();
+        let expected = format!("no answer of http://{}/authorize could be used: ", server.address);
+        assert!(lines.len() == 1 && lines[0].starts_with(&expected) && lines[0].contains(why), "{lines:?}");
+    }
+    let (_server, authorizers) = rig(Reply::new("403 Forbidden", ""), "").await;
+    let told = told(&authorizers);
+    assert_eq!(viewer().decide(&authorizers).await.map(|_| ()), Err(Denied::ForwardRefused));
+    assert!(told.lock().unwrap().is_empty(), "a no is no trouble");
+}
+
+#[tokio::test]
 async fn nobody_waits_longer_than_the_timeout() {
     let slow = Reply { delay: Duration::from_secs(60), ..Reply::new("200 OK", "") };
     let (server, authorizers) = rig(slow, "timeout = \"500ms\"\nconcurrency = 2\ncache = \"0s\"").await;
