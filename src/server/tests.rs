@@ -3,6 +3,7 @@
 
 mod authorized;
 mod drain;
+mod endpoints;
 mod harness;
 mod hostile;
 mod http2;
