@@ -65,7 +65,6 @@ pub fn run(
         tasks.spawn(async move { refreshing.refresh().await });
         outside.ready(address, metrics_address);
         serve(&running, listener, connections, controls).await;
-        running.vault.forget();
         tasks.shutdown().await;
         Ok::<_, ServeError>(running)
     });

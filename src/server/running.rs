@@ -113,6 +113,8 @@ impl Running {
                 self.outside.notice(Notice::NeedsRestart(name));
             }
         }
+        // A key that was taken away is not given any longer; one that cannot be asked for now is given as stale.
+        self.vault.forget();
         self.metrics.reloaded("done");
         self.outside.notice(Notice::Reloaded);
     }

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
@@ -216,6 +217,25 @@ fn secrets_are_renewed_and_what_cannot_be_used_changes_nothing() {
     let said = reload(&server, |config| config.listen = "127.0.0.1:1".parse().unwrap(), "restart");
     assert!(said.starts_with("listen"), "{said}");
     assert_eq!(server.get("/livez").status, 200);
+}
+
+#[test]
+fn keys_are_asked_for_again_after_a_reload() {
+    let server = start_authorized(|_| {});
+    let target = signed_key(FILM_KEY, "film", 600);
+    let asked = || {
+        assert_eq!(server.get(&target).body, KEY);
+        server.keys.asked.load(Ordering::SeqCst)
+    };
+    assert_eq!((asked(), asked()), (1, 1));
+    reload(&server, |config| config.audit.file = Some("/not/to/be/written".into()), "not reloaded");
+    assert_eq!(asked(), 1, "nothing was changed");
+    reload(&server, |_| {}, "reloaded");
+    assert_eq!((asked(), asked()), (2, 2));
+    // What cannot be asked for now serves on.
+    server.keys.is_down.store(true, Ordering::SeqCst);
+    reload(&server, |_| {}, "reloaded");
+    assert!(asked() > 2);
 }
 
 #[test]
