@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use super::super::settings::JwksSettings;
 use super::super::testing::*;
 use super::super::{Authorizers, Denied, Settings};
 use super::key::Algorithm;
@@ -334,10 +335,16 @@ async fn a_reload_keeps_the_sets_of_the_same_urls() {
     let request = Request::bearer(&of("a"));
     assert!(same.ready().await);
     assert!(request.decide(&same).await.is_ok(), "though its server is down");
-    let Settings::Jwt(mut other) = settings() else { unreachable!() };
-    other.jwks.as_mut().unwrap().algorithms = vec![Algorithm::ES256];
-    let other = rig.authorizers.replaced(vec![Settings::Jwt(other)]).unwrap();
-    assert_eq!(request.decide(&other).await.map(|_| ()), Err(Denied::JwksUnavailable));
+    let copy = rig.dir.path().join("copy.pem");
+    std::fs::write(&copy, &rig.server.ca).unwrap();
+    let changes: [&dyn Fn(&mut JwksSettings); 2] =
+        [&|jwks| jwks.algorithms = vec![Algorithm::ES256], &|jwks| jwks.ca = Some(copy.clone())];
+    for change in changes {
+        let Settings::Jwt(mut other) = settings() else { unreachable!() };
+        change(other.jwks.as_mut().unwrap());
+        let other = rig.authorizers.replaced(vec![Settings::Jwt(other)]).unwrap();
+        assert_eq!(request.decide(&other).await.map(|_| ()), Err(Denied::JwksUnavailable));
+    }
 }
 
 #[tokio::test]

@@ -73,11 +73,13 @@ impl KeySet {
         Ok(set)
     }
 
-    /// Whether it is of the same place and for the same algorithms.
+    /// Whether it is of the same place, on the word of the same authorities, and for the same algorithms.
     pub(in super::super) fn is_of(&self, settings: &JwksSettings) -> bool {
         self.settings.file == settings.file
             && self.settings.url == settings.url
             && self.settings.algorithms == settings.algorithms
+            // Who changes whom to trust does not trust what was read before.
+            && self.settings.ca == settings.ca
     }
 
     /// Begins with what another one has read.
