@@ -168,10 +168,13 @@ impl Signed {
         Verdict::Decided(self.verify(value, asked, unix(now)))
     }
 
-    /// The parameter's value, or else the cookie's: where CloudFront finds both, the URL wins too (TOK-02).
+    /// The parameter's value, or else the cookie's: where CloudFront finds both, the URL wins too (TOK-02). Then nothing is
+    /// asked of the cookies: those for `/*` and for `/film/*` meet below `/film/`.
     fn find<'a>(&self, asked: &Asked<'a>) -> Result<Option<&'a str>, Denied> {
-        let cookie = credential::in_cookies(asked.headers, &self.cookie)?;
-        Ok(credential::in_query(asked.query, PARAMETER)?.or(cookie))
+        match credential::in_query(asked.query, PARAMETER)? {
+            Some(value) => Ok(Some(value)),
+            None => credential::in_cookies(asked.headers, &self.cookie),
+        }
     }
 
     fn verify(&self, value: &str, asked: &Asked<'_>, now: u64) -> Result<Grant, Denied> {

@@ -212,6 +212,13 @@ async fn values_have_one_form() {
     // A bad URL is not saved by a good cookie.
     let both = url("x").field("cookie", &format!("{PARAMETER}={value}"));
     assert_eq!(rig.decide(&both).await.map(|_| ()), Err(Denied::SignedMalformed));
+    // Nor is a good one spoilt by bad ones.
+    for cookies in [format!("{PARAMETER}=x; {PARAMETER}={value}"), format!("{PARAMETER}="), format!("{PARAMETER}=x")] {
+        let both = url(&value).field("cookie", &cookies);
+        assert!(rig.decide(&both).await.is_ok(), "{cookies}: the URL counts");
+    }
+    let twice = Request::new().field("cookie", &format!("{PARAMETER}={value}; {PARAMETER}={value}"));
+    assert_eq!(rig.decide(&twice).await.map(|_| ()), Err(Denied::Repeated));
 }
 
 /// Lines that [`Terms`] would not write, under a good signature.
