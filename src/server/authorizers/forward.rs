@@ -75,14 +75,14 @@ impl Forward {
             Err(denied) => return denied.into(),
         };
         let sent = hash(&parts(&question));
-        let answer = match self.known(&sent) {
-            Some(answer) => answer,
+        let (answer, left) = match self.known(&sent) {
+            Some(known) => known,
             None => {
                 let asked = timeout(self.timeout, self.ask(question.clone())).await;
                 match asked.unwrap_or_else(|_| Err("there is none in time".to_owned())) {
                     Ok(answer) => {
                         self.keep(sent, answer);
-                        answer
+                        (answer, self.life)
                     }
                     Err(problem) => {
                         self.tell(&problem);
@@ -98,16 +98,17 @@ impl Forward {
         let who: Vec<&[u8]> =
             [AUTHORIZATION, COOKIE].iter().filter_map(|name| question.get(name)).map(HeaderValue::as_bytes).collect();
         grant.subject = (!who.is_empty()).then(|| short_hash(&who));
-        // The endpoint names no end: its answer is worth no more than the cache would keep it.
-        grant.expires = now.checked_add(self.life);
+        // The endpoint names no end: its answer is worth no more than the cache will keep it.
+        grant.expires = now.checked_add(left);
         Verdict::Decided(Ok(grant))
     }
 
-    fn known(&self, sent: &[u8; 32]) -> Option<Answer> {
+    /// An answer that is remembered, and for how long yet.
+    fn known(&self, sent: &[u8; 32]) -> Option<(Answer, Duration)> {
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
         let (answer, at) = *answers.get(sent)?;
-        if at.elapsed() < self.life {
-            return Some(answer);
+        if let Some(left) = self.life.checked_sub(at.elapsed()).filter(|left| !left.is_zero()) {
+            return Some((answer, left));
         }
         answers.pop(sent);
         None

@@ -104,6 +104,17 @@ async fn an_answer_is_used_again_for_the_same_question_only() {
 }
 
 #[tokio::test]
+async fn a_remembered_yes_ends_when_the_first_would_have() {
+    let (server, authorizers) = rig(Reply::new("200 OK", ""), "cache = \"10s\"").await;
+    let first = viewer().decide(&authorizers).await.unwrap();
+    assert_eq!(first.expires, Some(time(NOW + 10)));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let again = viewer().decide(&authorizers).await.unwrap();
+    assert!(again.expires < Some(time(NOW + 10) - Duration::from_millis(300)), "{:?}", again.expires);
+    assert_eq!(server.count(), 1);
+}
+
+#[tokio::test]
 async fn trouble_is_not_kept() {
     let (server, authorizers) = rig(Reply::new("500 Internal Server Error", ""), "").await;
     assert_eq!(viewer().decide(&authorizers).await.map(|_| ()), Err(Denied::ForwardUnavailable));
