@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::keys::{ContextPreset, provider};
+use crate::limits::{AWS_VIEWER_ATTEMPTS, AWS_VIEWER_CALL_TIMEOUT};
 use wire::{Reply, Wire};
 
 const REGION: &str = "us-east-1";
@@ -200,6 +201,31 @@ fn what_stays_is_refused_at_once_each_with_its_own_hint() {
     let error = kms(&wire.address, ARN).unseal(&sealed).err().unwrap();
     assert!(error.to_string().contains("its ciphertext or its encryption context was changed"), "{error}");
     assert_eq!(wire.asked().len(), 1);
+}
+
+/// What a job waits out is not waited for by a viewer, or calls that nobody wants any more pile up.
+#[test]
+fn a_viewer_is_gone_sooner_than_a_job() {
+    let patient = TimeoutConfig::builder()
+        .operation_attempt_timeout(Duration::from_secs(60))
+        .operation_timeout(Duration::from_secs(120))
+        .build();
+    let often = RetryConfig::standard().with_max_attempts(5).with_initial_backoff(Duration::from_millis(10));
+    let ask = |reply: Reply, patience: Patience| {
+        let wire = Wire::new(vec![reply]);
+        let config =
+            config(&wire.address).to_builder().timeout_config(patient.clone()).retry_config(often.clone()).build();
+        let kms = AwsKms::new(ARN.parse().unwrap(), Vec::new()).unwrap().with_config(config).with_patience(patience);
+        let begun = Instant::now();
+        let error = kms.unseal(&record(Ciphertext { key: ARN.into(), blob: vec![1] })).err().unwrap();
+        assert!(matches!(error, KeyError::Unavailable { .. }), "{error}");
+        (wire.asked().len(), begun.elapsed())
+    };
+    let throttled = || Reply::Error(400, "ThrottlingException", "Rate exceeded");
+    assert_eq!(ask(throttled(), Patience::Job).0, 5);
+    assert_eq!(ask(throttled(), Patience::Viewer).0, AWS_VIEWER_ATTEMPTS as usize);
+    let (asked, took) = ask(Reply::Stall, Patience::Viewer);
+    assert!(asked <= AWS_VIEWER_ATTEMPTS as usize && took < AWS_VIEWER_CALL_TIMEOUT * 2, "{asked}, {took:?}");
 }
 
 /// Throttling, faults and lost answers cannot be asked of moto; it answers in the end.

@@ -259,6 +259,8 @@ async fn what_was_under_way_at_a_signal_is_not_kept() {
     eventually(|| fake.under_way.load(SeqCst) == 1).await;
     fake.remove(&sealed.key_id);
     vault.forget();
+    // The early one lands first, while the late one is under way.
+    fake.take(millis(200));
     let late = {
         let (vault, key_id) = (Arc::clone(&vault), sealed.key_id);
         tokio::spawn(async move { vault.record(&key_id).await })
