@@ -122,7 +122,10 @@ where
                 (outcome, before)
             }
         };
-        if let (Outcome::Failed(..), Some(value)) = (&told, before) {
+        // What was replaced is nobody's any more: it is not given for want of better.
+        if let (Outcome::Failed(kind, _), Some(value)) = (&told, before)
+            && *kind != Kind::Changed
+        {
             self.tally.stale.fetch_add(1, Relaxed);
             told = Outcome::Found(value);
         }
@@ -367,7 +370,10 @@ where
         // One that was forgotten about tells only those who waited for it.
         if state.flights.get(&self.id).is_some_and(|flight| flight.number == self.number) {
             state.flights.remove(&self.id);
-            state.shelf.learn(self.id, &outcome, self.since, Instant::now());
+            match outcome {
+                Outcome::Failed(Kind::Changed, _) => state.shelf.forget_one(&self.id),
+                _ => state.shelf.learn(self.id, &outcome, self.since, Instant::now()),
+            }
         }
         drop(state);
         // Nobody may be waiting any more.

@@ -286,17 +286,19 @@ async fn the_record_of_another_key_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_was_replaced_is_not_opened_as_the_old_one() {
-    let (fake, vault) = Fake::vault(Settings { life: millis(100), stale_for: Duration::ZERO, ..settings() });
-    let sealed = fake.add("film");
-    let old = record(&vault, &sealed.key_id).await;
-    vault.key(&old).await.unwrap();
-    // Someone gives the id to other content, while a viewer of the old one is being answered.
-    let new = fake.add_as(sealed.key_id, "other");
-    tokio::time::sleep(millis(110)).await;
-    assert_eq!(vault.key(&old).await.unwrap_err().kind, Kind::Changed);
-    let found = record(&vault, &sealed.key_id).await;
-    assert_eq!(found.content_id, new.content_id);
-    assert_eq!(*vault.key(&found).await.unwrap(), Fake::key_of(&new));
+    for stale_for in [Duration::ZERO, Duration::from_secs(600)] {
+        let (fake, vault) = Fake::vault(Settings { life: millis(100), stale_for, ..settings() });
+        let sealed = fake.add("film");
+        let old = record(&vault, &sealed.key_id).await;
+        vault.key(&old).await.unwrap();
+        // Someone gives the id to other content, while a viewer of the old one is being answered.
+        let new = fake.add_as(sealed.key_id, "other");
+        tokio::time::sleep(millis(110)).await;
+        assert_eq!(vault.key(&old).await.unwrap_err().kind, Kind::Changed, "{stale_for:?}");
+        let found = record(&vault, &sealed.key_id).await;
+        assert_eq!(found.content_id, new.content_id);
+        assert_eq!(*vault.key(&found).await.unwrap(), Fake::key_of(&new));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
