@@ -288,7 +288,8 @@ mod tests {
                 text.push_str(line);
                 text.push_str(end);
             }
-            prop_assume!(!text.contains("token") && !text.contains("?\""));
+            // Of an empty query it cannot be told afterwards that it was there.
+            prop_assume!(!["token", "?\"", "?\n", "?\r"].iter().any(|part| text.contains(part)));
             let Ok(out) = rewrite(text.as_bytes(), &base(), &token) else { return Ok(()) };
             prop_assert_eq!(&taken_out(&out), &text);
             prop_assert_eq!(rewrite(text.as_bytes(), &base(), &|_| None).unwrap(), text.clone());
