@@ -62,9 +62,12 @@ def warm(server: Keyrung, path: str, count: int, options) -> float:
 
 
 def load(name: str, server: Keyrung, path: str, options) -> dict:
+    # The log is written as it always is; what a run has written is not kept.
+    os.truncate(server.audit, 0)
     before = server.cpu_seconds()
     result = wrk(server.url, path, options.seconds, options.connections, options.threads)
     result["name"], result["memory_mib"] = name, round(server.memory_mib(), 1)
+    result["log_mib"] = round(os.path.getsize(server.audit) / (1 << 20))
     result["cpu_us_per_request"] = round((server.cpu_seconds() - before) / max(1, result["requests"]) * 1e6, 2)
     print(row(result), flush=True)
     return result
@@ -131,8 +134,11 @@ def main() -> int:
                 print(row(results[-1]), flush=True)
                 for name, (server, _) in servers.items():
                     results.append(load(name, server, paths[name], options))
-            results.append(load("es256, every one new", by_token, paths["es256, every one new"], options))
             grown = {name: server.memory_mib() / memory[name] for name, (server, _) in servers.items()}
+            # Each run shows every token several times: what is remembered of tokens is full after the first.
+            fresh = "es256, every one new"
+            results += [load(fresh, by_token, paths[fresh], options) for _ in range(min(2, options.rounds))]
+            grown[fresh] = results[-1]["memory_mib"] / results[-min(2, options.rounds)]["memory_mib"]
             figures = {name: server.figures() for name, (server, _) in servers.items()}
 
     def median(name: str) -> dict:
@@ -156,8 +162,7 @@ def main() -> int:
             complaints.append(f"{name}: {middle['per_second']} a second, {LEAST[name]} are promised")
         if middle["p99_us"] > P99_MS * 1000:
             complaints.append(f"{name}: p99 is {middle['p99_us'] / 1000:.2f} ms, {P99_MS} are promised")
-        if grown[name] > GROWTH:
-            complaints.append(f"{name}: memory grew to {grown[name]:.2f} of what it was")
+    complaints += [f"{name}: memory grew to {by:.2f} of what it was" for name, by in grown.items() if by > GROWTH]
     report = {
         "keys": options.keys, "contents": options.contents, "connections": options.connections, "cores": os.cpu_count(),
         "summary": summary, "runs": results, "vault": figures, "opened_in_seconds": opened,

@@ -36,7 +36,8 @@ class Keyrung:
         self.port, self.metrics_port = free_port(), free_port()
         self.url, self.metrics_url = f"http://127.0.0.1:{self.port}", f"http://127.0.0.1:{self.metrics_port}/metrics"
         config = self.config = os.path.join(work, f"{name}.toml")
-        self.settings = f'listen = "127.0.0.1:{self.port}"\nmetrics_listen = "127.0.0.1:{self.metrics_port}"\n{settings}'
+        self.audit = os.path.join(work, f"{name}.audit.jsonl")
+        self.settings = f'listen = "127.0.0.1:{self.port}"\nmetrics_listen = "127.0.0.1:{self.metrics_port}"\naudit.file = "{self.audit}"\n{settings}'
         self.configure(self.settings)
         self.log = open(os.path.join(work, f"{name}.log"), "w+")
         environment = {**os.environ, **environment}

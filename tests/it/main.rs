@@ -54,6 +54,8 @@ mod segments;
 mod serve;
 #[cfg(feature = "server")]
 mod serve_config;
+#[cfg(all(feature = "aws", feature = "server"))]
+mod serve_keys;
 #[cfg(feature = "server")]
 mod serve_run;
 mod space;
