@@ -191,9 +191,10 @@ def view(port: int, world: World, signed: tokens.Signed, tally: Tally, until: fl
             key_id = world.bad(kind)
             if key_id is None:
                 continue
-        asked = target(signed, key_id, kind, world.good()[0] if kind != "good" else "")
-        if kind == "of another key" and asked.count(key_id) > 1:
+        other = world.good()[0]
+        if other == key_id:
             continue
+        asked = target(signed, key_id, kind, other)
         began = time.monotonic()
         try:
             connection.request("GET", asked)
