@@ -72,7 +72,7 @@ function showToken() {
   const state = $('token-state');
   const over = token?.end && token.end <= Date.now();
   state.classList.toggle('bad', Boolean(over));
-  if (!token) state.textContent = audience === 'known' ? 'A cookie says who you are.' : 'It stays in this tab, and goes to this server’s keys alone.';
+  if (!token) state.textContent = audience === 'known' ? 'A cookie says who you are.' : 'It stays in this tab, and goes to this server alone.';
   else if (over) state.textContent = `It ended at ${words.time(token.end)}.`;
   else if (token.end) state.textContent = `Ends in ${words.seconds((token.end - Date.now()) / 1000)}.`;
   else state.textContent = 'It does not say when it ends.';
