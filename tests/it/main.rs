@@ -53,6 +53,8 @@ mod segments;
 #[cfg(feature = "server")]
 mod serve;
 #[cfg(feature = "server")]
+mod serve_cache;
+#[cfg(feature = "server")]
 mod serve_config;
 #[cfg(all(feature = "aws", feature = "server"))]
 mod serve_keys;

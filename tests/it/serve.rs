@@ -57,18 +57,22 @@ impl Server {
 
     /// One request of a raw client: the status, the head in lower case, and the body.
     pub fn get(&self, path: &str, fields: &str) -> (u16, String, Vec<u8>) {
-        let host = format!("Host: {}\r\n", self.address);
-        let host = if fields.contains("Host:") { "" } else { &host };
-        let mut stream = TcpStream::connect(self.address).expect("a connection");
-        let request = format!("GET {path} HTTP/1.1\r\n{host}{fields}Connection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).expect("a request");
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).expect("an answer");
-        let end = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("a head");
-        let head = String::from_utf8_lossy(&answer[..end]).to_lowercase();
-        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
-        (status, head, answer[end + 4..].to_vec())
+        answer(&self.address.to_string(), path, fields)
     }
+}
+
+/// One request of a raw client, fields with their ends of line: the status, the head in lower case, and the body.
+pub fn answer(address: &str, target: &str, fields: &str) -> (u16, String, Vec<u8>) {
+    let host = if fields.contains("Host:") { String::new() } else { format!("Host: {address}\r\n") };
+    let mut stream = TcpStream::connect(address).expect("a connection");
+    let request = format!("GET {target} HTTP/1.1\r\n{host}{fields}Connection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("a request");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("an answer");
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("a head");
+    let head = String::from_utf8_lossy(&answer[..end]).to_lowercase();
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
+    (status, head, answer[end + 4..].to_vec())
 }
 
 impl Drop for Server {

@@ -1,8 +1,7 @@
 //! `keyrung serve` with an authoriser, as a service manager runs it: signals, logs, reloads, keys of a key store.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::{self, JoinHandle};
@@ -12,24 +11,27 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::common::{Check, World};
+use super::serve::answer;
 use super::serve_config::secret;
 
-const SECRET: &str = "0123456789abcdef0123456789abcdef0123456789abcdef";
+/// A secret that is long enough.
+pub const SECRET: &str = "0123456789abcdef0123456789abcdef0123456789abcdef";
 
 const ARGUMENTS: [&str; 4] = ["--json", "serve", "--config", "serve.toml"];
 
-struct Service {
+/// The server as a service. It is ended when it is dropped.
+pub struct Service {
     child: Child,
-    address: String,
+    pub address: String,
     stderr: Option<JoinHandle<String>>,
 }
 
 impl Service {
-    fn start(world: &World) -> Self {
+    pub fn start(world: &World) -> Self {
         Self::started(world.command(&ARGUMENTS))
     }
 
-    fn started(mut command: Command) -> Self {
+    pub fn started(mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("it starts");
         let mut lines = BufReader::new(child.stdout.take().expect("a pipe"));
@@ -55,14 +57,8 @@ impl Service {
     }
 
     fn get(&self, target: &str) -> (u16, Vec<u8>) {
-        let mut stream = TcpStream::connect(&self.address).expect("a connection");
-        let request = format!("GET {target} HTTP/1.1\r\nHost: keys.example\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).expect("a request");
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).expect("an answer");
-        let end = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("a head");
-        let status = String::from_utf8_lossy(&answer[9..12]).parse().expect("a status");
-        (status, answer[end + 4..].to_vec())
+        let (status, _, body) = answer(&self.address, target, "");
+        (status, body)
     }
 
     /// Waits for the end: its exit code and what it has said.
