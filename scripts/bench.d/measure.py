@@ -139,11 +139,23 @@ def run(case: Case, result: Result, counted: bool) -> None:
         result.memory.append(peak.end())
 
 
-def in_turn(cases: list[Case], runs: int) -> dict[str, Result]:
-    """Every case once to warm up and be checked, then all of them in turn, `runs` times."""
+def touch(folder: str, size: int) -> None:
+    """Has the kernel fetch `size` bytes of memory and free them. The host of a virtual machine takes back what is free;
+    without this, whoever comes after a pause or a small case pays for getting it again, and the next one has it."""
+    block = b"\0" * (1 << 20)
+    with tempfile.TemporaryFile(dir=folder) as scratch:
+        for _ in range(size >> 20):
+            scratch.write(block)
+
+
+def in_turn(cases: list[Case], runs: int, ready: Callable[[], None] = lambda: None) -> dict[str, Result]:
+    """Every case once to warm up and be checked, then all of them in turn, `runs` times, each time beginning with
+    another one, so that none has the same one before it always. `ready` is called before each."""
     results = {case.name: Result() for case in cases}
     for number in range(runs + 1):
-        for case in cases:
+        first = number * len(cases) // (runs + 1)
+        for case in cases[first:] + cases[:first]:
+            ready()
             run(case, results[case.name], counted=number > 0)
             if number == 0:
                 case.check()
