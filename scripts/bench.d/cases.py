@@ -25,6 +25,8 @@ class Group:
     title: str
     cases: list[Case]
     runs: int = 0
+    cold: bool = False
+    """Whether the page cache is empty before each case."""
 
 
 def keyrung(binary: str, ladder: Ladder, work: str, name: str = "keyrung", *flags: str) -> Case:
@@ -164,6 +166,14 @@ def contest(binary: str, ladder: Ladder, work: str) -> list[Case]:
     if shutil.which("gpac"):
         cases.append(gpac(ladder, work))
     return cases
+
+
+def cold(binary: str, ladder: Ladder, work: str) -> Group:
+    """With nothing in the page cache, the disk is the limit: how near do we come to reading alone?"""
+    read = Case("cat of the inputs, to nowhere", [["sh", "-c", 'cat "$@" >/dev/null', "sh", *ladder.files]], [])
+    dry = keyrung(binary, ladder, work, "keyrung --dry-run", "--dry-run")
+    dry.check = lambda: None
+    return Group("Cold cache", [keyrung(binary, ladder, work), dry, copy(ladder, work), read], cold=True)
 
 
 def extras(binary: str, ladder: Ladder, work: str) -> list[Group]:

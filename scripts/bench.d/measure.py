@@ -148,6 +148,13 @@ def touch(folder: str, size: int) -> None:
             scratch.write(block)
 
 
+def drop_caches() -> None:
+    """Empties the page cache, as root."""
+    subprocess.run(["sync"], check=True)
+    with open("/proc/sys/vm/drop_caches", "w") as drop:
+        drop.write("3\n")
+
+
 def in_turn(cases: list[Case], runs: int, ready: Callable[[], None] = lambda: None) -> dict[str, Result]:
     """Every case once to warm up and be checked, then all of them in turn, `runs` times, each time beginning with
     another one, so that none has the same one before it always. `ready` is called before each."""
