@@ -55,6 +55,8 @@ function showList() {
     const link = make('a', '', { href: `#${encodeURIComponent(one.content_id)}` });
     link.append(make('b', one.content_id), make('span', facts(one)));
     if (one.content_id === chosen?.content_id) link.setAttribute('aria-current', 'true');
+    // One that is shown already, since it is the only one or the URL names it, begins.
+    link.addEventListener('click', () => one.content_id === chosen?.content_id && video.play().catch(() => {}));
     const item = make('li');
     item.append(link);
     return item;

@@ -7,7 +7,7 @@ const SIZES = [
   { name: 'phone', width: 390, height: 844 },
   { name: 'desk', width: 1280, height: 900 },
 ];
-const STEP = 30_000;
+const STEP = 60_000;
 
 /** Opens the page, and gathers what the browser complains of. */
 async function open(browser, url, { engine = 'hls', ...options } = {}) {
@@ -17,7 +17,7 @@ async function open(browser, url, { engine = 'hls', ...options } = {}) {
   // As of a build without hls.js.
   if (engine === 'native') await page.route('**/v1/player/hls.js', (route) => route.fulfill({ body: '', contentType: 'text/javascript' }));
   const errors = [];
-  page.on('console', (message) => message.type() === 'error' && errors.push(message.text()));
+  page.on('console', (message) => message.type() === 'error' && errors.push(`${message.text()} ${message.location().url}`));
   page.on('pageerror', (error) => errors.push(error.message));
   page.on('request', (request) => {
     const { protocol, origin } = new URL(request.url());
@@ -38,7 +38,9 @@ async function choose(page, id) {
 const plays = (page) => page.waitForFunction(() => {
   const video = document.getElementById('video');
   return video.currentTime > 1 && video.getVideoPlaybackQuality().totalVideoFrames > 10;
-}, null, { timeout: STEP });
+}, null, { timeout: STEP }).catch(async () => {
+  throw new Error(`it does not play: ${(await page.locator('main').innerText()).replaceAll(/\s+/g, ' ').slice(0, 900)}`);
+});
 
 const textOf = (page, id) => page.locator(`#${id}`).innerText();
 
@@ -139,10 +141,12 @@ async function viewers(browser, access, out, pictures) {
   await shoot(page, out, pictures, 'token');
   await page.reload();
   await listed(page, 'aes');
+  if (errors.length) throw new Error(`with a token the browser complains: ${errors[0]}`);
+  // Without it the same film is asked for again, as a stranger.
   await page.locator('#token-clear').click();
   await page.waitForSelector('#none:not([hidden])', { timeout: STEP });
+  await notice(page, 'The server does not give this viewer the key.');
   await context.close();
-  if (errors.length) throw new Error(`with a token the browser complains: ${errors[0]}`);
 
   // Played by the browser itself, which sends no header: the token is in the URIs that the server wrote.
   ({ context, page } = await open(browser, base, { engine: 'native' }));
@@ -187,6 +191,7 @@ export async function ownPage(browser, port, access, out) {
     const detail = 'plays, fits and is quiet in light and dark at 390 and 1280 pixels, with a token, a cookie and a signed URL; tells of keys that are refused, missing and wrong, and of tokens that end';
     return { ok: true, detail, pictures };
   } catch (error) {
-    return { ok: false, detail: error.message.split('\n')[0], pictures };
+    const where = error.stack.match(/own_page.mjs:\d+/g)?.at(-2) ?? '';
+    return { ok: false, detail: `${error.message.split('\n')[0]} (${where})`, pictures };
   }
 }
