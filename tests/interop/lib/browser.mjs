@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
+import { ERROR_WITHIN } from './cases.mjs';
 
 const FLAGS = [
   '--headless=new',
@@ -179,7 +180,7 @@ export async function outlive(page, player, url, ladder, ends) {
   const other = [ladder.heights[0], ladder.heights.at(-1)].find((height) => height !== now.height);
   if (!player.fixed) await page.evaluate((height) => window.session.choose(height), other);
   await page.evaluate((rate) => window.rate(rate), RATE);
-  const deadline = Date.now() + STEP;
+  const deadline = Date.now() + ERROR_WITHIN * 1000;
   for (;;) {
     const seen = await look(page);
     const error = seen.error ?? seen.errors.find((e) => e.fatal)?.text;
