@@ -106,6 +106,7 @@ impl UseArgs {
     ///
     /// # Errors
     /// [`KeyError::Audit`].
+    #[allow(clippy::needless_update, reason = "more fields are there with the feature aws")]
     pub fn access(&self, replica: ProviderName) -> Result<Access, KeyError> {
         Ok(Access { grant_tokens: self.grant_token.clone(), audit: self.audit()?, replica, ..Access::default() })
     }

@@ -10,7 +10,7 @@ use crate::package::conductor::Conductor;
 use crate::package::job::{Job, Outcome, Published};
 use crate::package::outcome::{RenditionOutcome, Warning, audio_switch};
 use crate::package::plan::Plan;
-#[cfg(feature = "aws")]
+#[cfg(feature = "server")]
 use crate::package::site::Destination;
 use crate::segment::Segment;
 use crate::time::Span;
