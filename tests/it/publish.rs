@@ -376,9 +376,8 @@ fn an_input_that_changes_is_noticed() {
             ground.reset();
             fs::write(&input, fs::read(&first).expect("the fixture")).expect("the input");
             let child = started(slow(&ground.world, &with(&["--threads", "1"]), calls, 120).spawn(), "strace");
-            wait_until("the moment", || from.map_or(is_open(&child, "in.ts"), |path| staging.join(path).exists()));
-            // It is looked at right after it was opened; what is changed before that is no change.
-            thread::sleep(Duration::from_millis(if from.is_none() { 50 } else { 0 }));
+            // What is changed after a file was opened, and before it was looked at, is no change: hence the first read.
+            wait_until("the moment", || from.map_or(is_read(&child, "in.ts"), |path| staging.join(path).exists()));
             change(&input);
             let run = end(child);
             assert_eq!(run.code, Some(3), "{what} {from:?}: {}{}", run.stderr, run.text());
@@ -388,9 +387,15 @@ fn an_input_that_changes_is_noticed() {
     }
 }
 
-fn is_open(child: &Child, name: &str) -> bool {
-    let Ok(fds) = fs::read_dir(format!("/proc/{}/fd", child.id())) else { return false };
-    fds.flatten().filter_map(|fd| fs::read_link(fd.path()).ok()).any(|path| path.ends_with(name))
+/// Whether its first thread is in a `pread64` of that file: in /proc, the call's number and its first argument.
+fn is_read(child: &Child, name: &str) -> bool {
+    let process = format!("/proc/{}", child.id());
+    let Ok(call) = fs::read_to_string(format!("{process}/syscall")) else { return false };
+    let mut words = call.split_ascii_whitespace();
+    let number = if cfg!(target_arch = "x86_64") { "17" } else { "67" };
+    let file = words.next().filter(|word| *word == number).and_then(|_| words.next()?.strip_prefix("0x"));
+    let Some(fd) = file.and_then(|file| u32::from_str_radix(file, 16).ok()) else { return false };
+    fs::read_link(format!("{process}/fd/{fd}")).is_ok_and(|path| path.ends_with(name))
 }
 
 /// A file that takes the input's name is another file; the run goes on with the one that it has opened.

@@ -191,6 +191,7 @@ export async function ownPage(browser, port, access, out) {
     const detail = 'plays, fits and is quiet in light and dark at 390 and 1280 pixels, with a token, a cookie and a signed URL; tells of keys that are refused, missing and wrong, and of tokens that end';
     return { ok: true, detail, pictures };
   } catch (error) {
+    // The step that failed, which this function calls.
     const where = error.stack.match(/own_page.mjs:\d+/g)?.at(-2) ?? '';
     return { ok: false, detail: `${error.message.split('\n')[0]} (${where})`, pictures };
   }

@@ -44,6 +44,7 @@ fn every_reason_has_a_code_of_its_own() {
         ForwardRefused,
         ForwardUnavailable,
     ];
+    assert_eq!(all.len(), ForwardUnavailable as usize + 1, "one is not in the list");
     let codes: std::collections::HashSet<_> = all.iter().map(Denied::code).collect();
     assert_eq!(codes.len(), all.len());
     assert_eq!(all.iter().filter(|denied| denied.is_temporary()).count(), 2);
