@@ -1,6 +1,8 @@
 //! `keyrung package`: the main job.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use clap::{Args, ValueEnum};
 use serde_json::Value;
@@ -8,20 +10,22 @@ use serde_json::Value;
 use crate::crypto::digest::DigestKind;
 use crate::crypto::iv::IvPolicy;
 use crate::keys::transcoder::{HlsProtection, KeyStorage, TranscoderJob};
-use crate::keys::{ContentId, ContextPreset, KeyId, KeyMd5, KeyProvider, SealedKey, default_content_id};
+use crate::keys::{ContentId, ContextPreset, KeyId, KeyMd5, KeyProvider, ProviderName, SealedKey, default_content_id};
 use crate::ladder::{AudioChoice, CutPolicy};
 #[cfg(not(feature = "aws"))]
 use crate::limits;
+use crate::package::PackageError;
 use crate::package::build::{FaultPolicy, Making, rehearse};
 use crate::package::conductor::Align;
 use crate::package::input::{InputSpec, Reading};
 use crate::package::job::{self, Ended, Job, KeyChoice, Keys, ProtectionPlan, PublicKey};
 use crate::package::plan::Plan;
+use crate::package::progress::Progress;
 use crate::package::site::Destination;
 use crate::package::uri::KeyUriTemplate;
 #[cfg(feature = "aws")]
 use crate::storage::object::{Encryption, Location, NotALocation};
-use crate::storage::{Durability, Replace};
+use crate::storage::{Durability, Replace, StorageError};
 use crate::time::Span;
 
 use super::args::Global;
@@ -198,82 +202,190 @@ fn seconds(text: &str) -> Result<Span, String> {
 /// Whatever stands against the job.
 pub fn run(args: PackageArgs, global: &Global) -> Result<(), CliError> {
     let output = global.output();
-    let mut specs = args.inputs.iter().map(|text| InputSpec::parse(text)).collect::<Result<Vec<_>, _>>()?;
-    let transcoder_job = args.job.read(output)?;
-    let asked = transcoder_job.as_ref().map(TranscoderJob::protection);
-    if asked.is_some() && args.protection == ProtectionArg::None {
-        return Err(CliError::usage("--job says how segments are protected, --protection none that they are not"));
-    }
-    input_decryption::apply(&args.input_decryption, &mut specs, |region| args.opener(region), output)?;
-    let dest = args.dest()?;
     let cancel = signal::cancel_flag()?;
     let progress = Shown::new(global);
-    let making = args.making();
-    let mut plan = Plan::make(&specs, &args.audio.clone().unwrap_or_default(), &Reading::new(&cancel, args.memory()))?;
+    let around = Around { output, cancel: &cancel, progress: &progress };
     if args.dry_run {
-        let rehearsed = rehearse(&mut plan, &making, &cancel, &progress);
+        let _ = args.asked(output)?;
+        let mut plan = args.plan(&around)?;
+        let rehearsed = rehearse(&mut plan, &args.making(), &cancel, &progress);
         progress.finish();
         let (mut conductor, segments) = rehearsed?;
         report::dry_run(output, &plan, &mut conductor, &segments);
         return Ok(());
     }
-    let content_id = match &args.content_id {
-        Some(id) => id.clone(),
-        None => default_content_id(&args.out.full_name()?),
-    };
-    #[cfg(feature = "aws")]
-    let bucket = super::bucket_args::region(&dest, &plan)?;
-    #[cfg(not(feature = "aws"))]
-    let bucket: Option<String> = None;
-    let opened = match args.protection {
-        ProtectionArg::None => {
-            args.provider.warn_of_regions(bucket.as_deref(), output)?;
-            None
-        }
-        ProtectionArg::Aes128 => Some(args.key_store.open_or_create(&args.provider, bucket.as_deref(), output)?),
-    };
-    let keys = opened.as_ref().map(|(keychain, store)| Keys { provider: keychain, store });
-    let job = args.job(dest, content_id, making, asked)?;
-    if let (Some(keys), Some(protection)) = (&keys, &job.protection) {
-        let md5 = args.wrapped.wrapped_key_md5.or(asked.and_then(|asked| asked.md5));
-        check_wrapped_key(keys.provider, protection, md5.as_ref(), output)?;
-    }
-    for warning in args.warnings(asked) {
-        output.warning(warning);
-    }
-    let ended = job::run(&job, &mut plan, keys.as_ref(), &cancel, &progress);
+    let finished = args.execute(&around, Earlier::InTheWay);
     progress.finish();
-    match ended? {
-        Ended::Made(outcome) => {
-            let filled = args.fill(transcoder_job.as_ref(), outcome.key.as_ref(), output)?;
-            report::made(output, &job, &outcome, filled.as_ref());
-        }
-        Ended::WasPublished(published) => {
-            let filled = args.fill(transcoder_job.as_ref(), Some(&published.key), output)?;
-            report::was_published(output, &job, &plan, &published, filled.as_ref());
-        }
+    let Finished { job, plan, ended, filled } = finished?;
+    match ended {
+        Ended::Made(outcome) => report::made(output, &job, &outcome, filled.as_ref()),
+        Ended::WasPublished(published) => report::was_published(output, &job, &plan, &published, filled.as_ref()),
     }
     Ok(())
 }
 
+/// Where a job is done: where it says what it has to say, what stops it, and who is told how it goes on.
+#[derive(Clone, Copy)]
+pub(super) struct Around<'a> {
+    pub output: Output,
+    pub cancel: &'a Arc<AtomicBool>,
+    pub progress: &'a dyn Progress,
+}
+
+/// What the very same package is that an earlier run has made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Earlier {
+    /// In the way, as any package is.
+    InTheWay,
+    /// What is wanted: nothing is left to do.
+    Wanted,
+}
+
+/// A job that was done, and what tells of it.
+pub(super) struct Finished {
+    pub job: Job,
+    pub plan: Plan,
+    pub ended: Ended,
+    /// The job of Elastic Transcoder with the package's key in it.
+    pub filled: Option<Value>,
+}
+
 impl PackageArgs {
+    /// The job of Elastic Transcoder, where there is one.
+    fn asked(&self, output: Output) -> Result<Option<TranscoderJob>, CliError> {
+        let job = self.job.read(output)?;
+        if job.is_some() && self.protection == ProtectionArg::None {
+            return Err(CliError::usage("--job says how segments are protected, --protection none that they are not"));
+        }
+        Ok(job)
+    }
+
+    /// Looks into the inputs.
+    ///
+    /// # Errors
+    /// When they cannot be read or packaged.
+    pub(super) fn plan(&self, around: &Around<'_>) -> Result<Plan, CliError> {
+        let mut specs = self.specs()?;
+        let opener = |region: Option<&str>| self.opener(region);
+        input_decryption::apply(&self.input_decryption, &mut specs, opener, around.output)?;
+        let reading = Reading::new(around.cancel, self.memory());
+        Ok(Plan::make(&specs, &self.audio.clone().unwrap_or_default(), &reading)?)
+    }
+
+    /// Does the job.
+    ///
+    /// # Errors
+    /// Whatever stands against it; then DEST is as it was.
+    pub(super) fn execute(&self, around: &Around<'_>, earlier: Earlier) -> Result<Finished, CliError> {
+        let Around { output, cancel, progress } = *around;
+        let transcoder_job = self.asked(output)?;
+        let asked = transcoder_job.as_ref().map(TranscoderJob::protection);
+        let dest = self.dest()?;
+        let mut plan = self.plan(around)?;
+        #[cfg(feature = "aws")]
+        let bucket = super::bucket_args::region(&dest, &plan)?;
+        #[cfg(not(feature = "aws"))]
+        let bucket: Option<String> = None;
+        let opened = match self.protection {
+            ProtectionArg::None => {
+                self.provider.warn_of_regions(bucket.as_deref(), output)?;
+                None
+            }
+            ProtectionArg::Aes128 => Some(self.key_store.open_or_create(&self.provider, bucket.as_deref(), output)?),
+        };
+        let keys = opened.as_ref().map(|(keychain, store)| Keys { provider: keychain, store });
+        let job = self.job(dest, asked)?;
+        if let (Some(keys), Some(protection)) = (&keys, &job.protection) {
+            let md5 = self.wrapped.wrapped_key_md5.or(asked.and_then(|asked| asked.md5));
+            check_wrapped_key(keys.provider, protection, md5.as_ref(), output)?;
+        }
+        for warning in self.warnings(asked) {
+            output.warning(warning);
+        }
+        let found = match earlier {
+            Earlier::Wanted => job::published(&job, &plan, keys.as_ref())?,
+            Earlier::InTheWay => None,
+        };
+        let ended = match found {
+            Some(published) => Ended::WasPublished(Box::new(published)),
+            None => match job::run(&job, &mut plan, keys.as_ref(), cancel, progress) {
+                // Another run may have put it there since it was looked for.
+                Err(PackageError::Storage(StorageError::Exists { operation, path })) if earlier == Earlier::Wanted => {
+                    let exists = PackageError::Storage(StorageError::Exists { operation, path });
+                    let found = job::published(&job, &plan, keys.as_ref())?.ok_or(exists)?;
+                    Ended::WasPublished(Box::new(found))
+                }
+                ended => ended?,
+            },
+        };
+        let key = match &ended {
+            Ended::Made(outcome) => outcome.key.as_ref(),
+            Ended::WasPublished(published) => published.key.as_ref(),
+        };
+        let filled = self.fill(transcoder_job.as_ref(), key, output)?;
+        Ok(Finished { job, plan, ended, filled })
+    }
+
+    /// The inputs as they were typed, read.
+    ///
+    /// # Errors
+    /// For what is none.
+    pub(super) fn specs(&self) -> Result<Vec<InputSpec>, CliError> {
+        Ok(self.inputs.iter().map(|text| InputSpec::parse(text)).collect::<Result<Vec<_>, _>>()?)
+    }
+
+    /// With so many threads at most.
+    pub(super) fn limit_threads(&mut self, most: NonZeroUsize) {
+        self.threads = Some(self.threads.map_or(most, |threads| threads.min(most)));
+    }
+
+    /// Whether its segments are encrypted, and who seals the key.
+    pub(super) fn sealed_by(&self) -> Option<&ProviderName> {
+        (self.protection == ProtectionArg::Aes128).then(|| self.provider.name())
+    }
+
+    /// Which key store it has its claim and its key in.
+    pub(super) fn key_store(&self) -> &KeyStoreArgs {
+        &self.key_store
+    }
+
+    /// The job, without its inputs.
+    ///
+    /// # Errors
+    /// For what does not go together.
+    pub(super) fn job_without_inputs(&self, output: Output) -> Result<Job, CliError> {
+        let asked = self.asked(output)?;
+        self.job(self.dest()?, asked.as_ref().map(TranscoderJob::protection))
+    }
+
+    /// What the package's content is called.
+    ///
+    /// # Errors
+    /// When DEST has no name that one could be made of.
+    pub(super) fn content_id(&self) -> Result<ContentId, CliError> {
+        match &self.content_id {
+            Some(id) => Ok(id.clone()),
+            None => Ok(default_content_id(&self.out.full_name()?)),
+        }
+    }
+
     #[cfg(feature = "aws")]
-    fn memory(&self) -> u64 {
+    pub(super) fn memory(&self) -> u64 {
         self.bucket.memory()
     }
 
     #[cfg(not(feature = "aws"))]
-    fn memory(&self) -> u64 {
+    pub(super) fn memory(&self) -> u64 {
         limits::S3_MEMORY
     }
 
     #[cfg(feature = "aws")]
-    fn dest(&self) -> Result<Destination, CliError> {
+    pub(super) fn dest(&self) -> Result<Destination, CliError> {
         self.bucket.applied(&self.out)
     }
 
     #[cfg(not(feature = "aws"))]
-    fn dest(&self) -> Result<Destination, CliError> {
+    pub(super) fn dest(&self) -> Result<Destination, CliError> {
         Ok(self.out.clone())
     }
 
@@ -292,13 +404,8 @@ impl PackageArgs {
         }
     }
 
-    fn job(
-        &self,
-        dest: Destination,
-        content_id: ContentId,
-        making: Making,
-        asked: Option<&HlsProtection>,
-    ) -> Result<Job, CliError> {
+    fn job(&self, dest: Destination, asked: Option<&HlsProtection>) -> Result<Job, CliError> {
+        let content_id = self.content_id()?;
         let context = match asked {
             Some(_) => self.context.over(ContextPreset::ElasticTranscoder.context())?,
             None => self.context.context(&content_id)?,
@@ -328,7 +435,7 @@ impl PackageArgs {
             dest,
             content_id,
             protection,
-            making,
+            making: self.making(),
             replace: if self.force { Replace::Allow } else { Replace::Refuse },
             durability: match self.durability {
                 DurabilityArg::Process => Durability::Process,

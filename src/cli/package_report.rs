@@ -209,7 +209,8 @@ pub(super) fn left_out_json(left_out: &[LeftOut]) -> Vec<Value> {
     left_out.iter().map(one).collect()
 }
 
-fn warning_json(warning: &Warning) -> Value {
+/// A warning as JSON.
+pub(super) fn warning_json(warning: &Warning) -> Value {
     json!({ "code": warning.code, "rendition": warning.rendition, "message": warning.message })
 }
 

@@ -145,9 +145,8 @@ impl Identity {
         let mut bytes = self.len.to_be_bytes().to_vec();
         match &self.version {
             Version::File { modified, inode } => {
-                for number in [inode.0, inode.1] {
-                    bytes.extend(number.to_be_bytes());
-                }
+                // Without the device: machines that share a file system number it each for itself.
+                bytes.extend(inode.1.to_be_bytes());
                 for number in [modified.0, modified.1] {
                     bytes.extend(number.to_be_bytes());
                 }

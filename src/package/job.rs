@@ -113,8 +113,8 @@ pub struct Outcome {
 pub struct Published {
     /// Its record.
     pub record: Record,
-    /// Its sealed key.
-    pub key: SealedKey,
+    /// Its sealed key; none for a clear package.
+    pub key: Option<SealedKey>,
 }
 
 /// How a job ended.
@@ -124,6 +124,53 @@ pub enum Ended {
     Made(Box<Outcome>),
     /// An earlier run had put the package in its place and was stopped before it could say so.
     WasPublished(Box<Published>),
+}
+
+/// The package that [`run`] would make, where an earlier run has made it: of the same inputs in the same state, with the
+/// same settings and the same key. A run that was stopped between putting it in its place and saying so is finished.
+///
+/// # Errors
+/// Whatever the key store or storage reports.
+pub fn published(job: &Job, plan: &Plan, keys: Option<&Keys<'_>>) -> Result<Option<Published>, PackageError> {
+    let identity = identity(job, plan)?;
+    match with_keys(job, keys)? {
+        Some((_, keys)) => {
+            let Some((record, claim)) = find_published(job, keys.store, &identity)? else {
+                return Ok(None);
+            };
+            let is_ours = claim.plan == identity.digest && mark_published(job, keys.store, &claim)?;
+            Ok(is_ours.then_some(Published { record, key: Some(claim.key) }))
+        }
+        None => Ok(find_clear(job, &identity).map(|record| Published { record, key: None })),
+    }
+}
+
+/// Whether the package that [`run`] would make is there, as [`published`] finds it. Nothing is written, not even that it
+/// is. `store` has the claims of protected packages; None when there is no key store yet.
+///
+/// # Errors
+/// Whatever the key store or storage reports.
+pub fn is_published(job: &Job, plan: &Plan, store: Option<&KeyStore>) -> Result<bool, PackageError> {
+    let identity = identity(job, plan)?;
+    match (&job.protection, store) {
+        (None, _) => Ok(find_clear(job, &identity).is_some()),
+        (Some(_), None) => Ok(false),
+        (Some(_), Some(store)) => {
+            Ok(find_published(job, store, &identity)?.is_some_and(|(_, claim)| claim.plan == identity.digest))
+        }
+    }
+}
+
+/// The job's protection and the keys for it; none where it has none.
+fn with_keys<'a>(
+    job: &'a Job,
+    keys: Option<&'a Keys<'a>>,
+) -> Result<Option<(&'a ProtectionPlan, &'a Keys<'a>)>, PackageError> {
+    match (&job.protection, keys) {
+        (Some(protection), Some(keys)) => Ok(Some((protection, keys))),
+        (None, _) => Ok(None),
+        (Some(_), None) => Err(PackageError::Internal("no key provider was opened".to_owned())),
+    }
 }
 
 /// Does a job. `plan` is what its inputs make, `keys` is needed when it is protected.
@@ -138,12 +185,7 @@ pub fn run(
     progress: &dyn Progress,
 ) -> Result<Ended, PackageError> {
     let started = Instant::now();
-    let dest = job.dest.full_name()?;
-    let protection = match (&job.protection, keys) {
-        (Some(protection), Some(keys)) => Some((protection, keys)),
-        (None, _) => None,
-        (Some(_), None) => return Err(PackageError::Internal("no key provider was opened".to_owned())),
-    };
+    let protection = with_keys(job, keys)?;
     if let (Some((protection, _)), false) = (protection, job.dest.is_folder())
         && protection.public_key == PublicKey::WithPlaylists
     {
@@ -152,20 +194,17 @@ pub fn run(
             hint: Some("package to a folder and copy it, hls.key first and master.m3u8 last".to_owned()),
         });
     }
-    let identity = match protection {
-        Some((protection, _)) => Some(identity(job, protection, plan, dest)?),
-        None => None,
-    };
-    if let (Some((_, keys)), Some(identity)) = (protection, &identity)
-        && let Some(published) = finish_interrupted(job, keys, identity)?
+    let identity = identity(job, plan)?;
+    if let Some((_, keys)) = protection
+        && let Some(published) = finish_interrupted(job, keys, &identity)?
     {
         return Ok(Ended::WasPublished(Box::new(published)));
     }
     let mut site = Site::open(&job.dest, job.replace, job.durability)?;
     site.check_space(needed_space(plan))?;
-    let claimed = match (protection, &identity) {
-        (Some((protection, keys)), Some(identity)) => Some(claim(job, &site, protection, keys, identity)?),
-        _ => None,
+    let claimed = match protection {
+        Some((protection, keys)) => Some(claim(job, &site, protection, keys, &identity)?),
+        None => None,
     };
     let renditions: Vec<String> = plan.renditions.iter().map(|rendition| rendition.name.clone()).collect();
     match &claimed {
@@ -205,7 +244,7 @@ pub fn run(
         let bytes = ContentKey::LEN as u64;
         built.files.push(FileRecord { path: PUBLIC_KEY_FILE.to_owned(), bytes, digest: sum.finish() });
     }
-    let mut record = record(job, &built, claimed.as_ref().map(|claimed| &claimed.claim));
+    let mut record = record(job, &built, claimed.as_ref().map(|claimed| &claimed.claim), &identity);
     let json = |error: serde_json::Error| PackageError::Internal(error.to_string());
     if let Some(claimed) = &claimed {
         record.seal(&claimed.key).map_err(json)?;
@@ -244,10 +283,20 @@ struct Identity {
 /// Finishes a run that was stopped between putting its package in place and saying so. None when there is none, or it
 /// would have made another package than this one.
 fn finish_interrupted(job: &Job, keys: &Keys<'_>, identity: &Identity) -> Result<Option<Published>, PackageError> {
-    let Some(claim) = keys.store.claim_read(&job.content_id)? else {
+    match find_published(job, keys.store, identity)? {
+        Some((record, claim)) if claim.state == ClaimState::Open && mark_published(job, keys.store, &claim)? => {
+            Ok((claim.plan == identity.digest).then_some(Published { record, key: Some(claim.key) }))
+        }
+        _ => Ok(None),
+    }
+}
+
+/// The package at DEST and the claim under which it was made; None when it was made under no claim that is known.
+fn find_published(job: &Job, store: &KeyStore, identity: &Identity) -> Result<Option<(Record, Claim)>, PackageError> {
+    let Some(claim) = store.claim_read(&job.content_id)? else {
         return Ok(None);
     };
-    if claim.state != ClaimState::Open || claim.dest != identity.dest {
+    if claim.dest != identity.dest {
         return Ok(None);
     }
     let Some(bytes) = job.dest.record() else {
@@ -256,15 +305,24 @@ fn finish_interrupted(job: &Job, keys: &Keys<'_>, identity: &Identity) -> Result
     let Ok(record) = serde_json::from_slice::<Record>(&bytes) else {
         return Ok(None);
     };
-    if record.run != run_id(&claim) {
-        return Ok(None);
+    Ok((record.run == run_id(&claim)).then_some((record, claim)))
+}
+
+/// Marks an open claim whose package is in its place. False when another run is at work on it, which will do so itself.
+fn mark_published(job: &Job, store: &KeyStore, claim: &Claim) -> Result<bool, PackageError> {
+    if claim.state == ClaimState::Open {
+        if !job.dest.discard_stale()? {
+            return Ok(false);
+        }
+        store.claim_publish(claim)?;
     }
-    // Someone else may be at work on the very same claim; it will say so itself.
-    if !job.dest.discard_stale()? {
-        return Ok(None);
-    }
-    keys.store.claim_publish(&claim)?;
-    Ok((claim.plan == identity.digest).then_some(Published { record, key: claim.key }))
+    Ok(true)
+}
+
+/// The clear package at DEST, when it is of this plan.
+fn find_clear(job: &Job, identity: &Identity) -> Option<Record> {
+    let record = serde_json::from_slice::<Record>(&job.dest.record()?).ok()?;
+    (record.key_id.is_none() && record.run == clear_run_id(identity)).then_some(record)
 }
 
 /// How often other runs may write the claim between being read and being written here.
@@ -365,7 +423,8 @@ fn try_claim(
 
 /// SHA-256 of everything that decides the package's bytes. Standard input has no identity: what comes next time may be
 /// something else, so that its digest never matches and no IV is used for other bytes.
-fn identity(job: &Job, protection: &ProtectionPlan, plan: &Plan, dest: String) -> Result<Identity, PackageError> {
+fn identity(job: &Job, plan: &Plan) -> Result<Identity, PackageError> {
+    let dest = job.dest.full_name()?;
     let mut repeatable = true;
     let mut sha = Sha256::new();
     let mut field = |bytes: &[u8]| {
@@ -396,23 +455,37 @@ fn identity(job: &Job, protection: &ProtectionPlan, plan: &Plan, dest: String) -
     let making = &job.making;
     field(&making.policy.target.ticks().to_be_bytes());
     field(format!("{:?} {}", making.align, making.digest).as_bytes());
-    field(protection.iv.to_string().as_bytes());
-    field(protection.uri.as_str().as_bytes());
-    field(&protection.context.canonical());
-    // A run under another provider must not adopt a key that it would not have made.
-    field(protection.provider.to_string().as_bytes());
-    field(format!("{:?}", protection.public_key).as_bytes());
-    match &protection.key {
-        KeyChoice::New => {}
-        KeyChoice::Existing(id) => field(id.to_string().as_bytes()),
-        KeyChoice::Provided(wrapped) => field(wrapped.bytes()),
+    match &job.protection {
+        None => field(b"clear"),
+        Some(protection) => {
+            field(protection.iv.to_string().as_bytes());
+            field(protection.uri.as_str().as_bytes());
+            field(&protection.context.canonical());
+            // A run under another provider must not adopt a key that it would not have made.
+            field(protection.provider.to_string().as_bytes());
+            field(format!("{:?}", protection.public_key).as_bytes());
+            match &protection.key {
+                KeyChoice::New => {}
+                KeyChoice::Existing(id) => field(id.to_string().as_bytes()),
+                KeyChoice::Provided(wrapped) => field(wrapped.bytes()),
+            }
+        }
     }
     Ok(Identity { dest, digest: Hex256::from_bytes(sha.finalize().into()), repeatable })
 }
 
 /// Identifies a claim without telling its nonce.
 fn run_id(claim: &Claim) -> String {
-    let hash = Sha256::new().chain_update(b"keyrung run v1").chain_update(claim.nonce.bytes()).finalize();
+    short_hash(b"keyrung run v1", claim.nonce.bytes())
+}
+
+/// Identifies a clear package, which has no claim, by its plan.
+fn clear_run_id(identity: &Identity) -> String {
+    short_hash(b"keyrung clear run v1", identity.digest.bytes())
+}
+
+fn short_hash(label: &[u8], bytes: [u8; 32]) -> String {
+    let hash = Sha256::new().chain_update(label).chain_update(bytes).finalize();
     hex::encode(hash.get(..16).unwrap_or_default())
 }
 
@@ -426,7 +499,7 @@ fn needed_space(plan: &Plan) -> u64 {
     sizes.sum()
 }
 
-fn record(job: &Job, built: &Built, claim: Option<&Claim>) -> Record {
+fn record(job: &Job, built: &Built, claim: Option<&Claim>, identity: &Identity) -> Record {
     let renditions = built.renditions.iter().map(|rendition| RenditionRecord {
         name: rendition.name.clone(),
         playlist: rendition.playlist.clone(),
@@ -451,7 +524,7 @@ fn record(job: &Job, built: &Built, claim: Option<&Claim>) -> Record {
         version: RECORD_VERSION,
         tool: concat!("keyrung ", env!("CARGO_PKG_VERSION")).to_owned(),
         content_id: job.content_id.to_string(),
-        run: claim.map(run_id).unwrap_or_default(),
+        run: claim.map_or_else(|| clear_run_id(identity), run_id),
         created: claim.map(|claim| claim.created.to_string()).unwrap_or_default(),
         key_id: claim.map(|claim| claim.key.key_id.to_string()),
         master: MASTER_FILE.to_owned(),

@@ -24,7 +24,8 @@ pub struct Record {
     pub tool: String,
     /// Identifies the content.
     pub content_id: String,
-    /// Identifies the claim under which the package was made: a hash of its nonce.
+    /// Identifies the claim under which the package was made: a hash of its nonce. Of a clear package, which has no claim,
+    /// a hash of its plan.
     pub run: String,
     /// When the claim was made, RFC 3339.
     pub created: String,
