@@ -1,5 +1,7 @@
 //! Turns the library's errors into what a person reads: one line, a hint, and an exit code.
 
+use std::io;
+
 use crate::keys::KeyError;
 use crate::ladder::LadderError;
 use crate::package::PackageError;
@@ -16,6 +18,17 @@ pub struct CliError {
     pub hint: Option<String>,
     /// How the command ends.
     pub exit: Exit,
+    /// What comes of running it again.
+    pub again: Again,
+}
+
+/// What comes of running a command again that has failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    /// The same: something has to be changed first.
+    Fails,
+    /// It may work: what stood against it may pass by itself.
+    MayWork,
 }
 
 impl CliError {
@@ -28,7 +41,8 @@ impl CliError {
     /// A failure of this kind.
     #[must_use]
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, exit }
+        let again = if exit == Exit::Temporary { Again::MayWork } else { Again::Fails };
+        Self { message: message.into(), hint: None, exit, again }
     }
 
     /// With a hint.
@@ -36,6 +50,14 @@ impl CliError {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    fn with(self, hint: Option<String>) -> Self {
+        Self { hint, ..self }
+    }
+
+    fn again(self, again: Again) -> Self {
+        Self { again, ..self }
     }
 }
 
@@ -54,8 +76,30 @@ impl From<StorageError> for CliError {
             }
             other => other.hint(),
         };
-        Self { message: error.to_string(), hint, exit }
+        let again = match &error {
+            StorageError::Locked { .. } | StorageError::Changed { .. } | StorageError::Unavailable { .. } => {
+                Again::MayWork
+            }
+            StorageError::NoSpace { .. } => Again::MayWork,
+            StorageError::Other { source, .. } => of_io(source),
+            _ => Again::Fails,
+        };
+        Self::new(exit, error.to_string()).with(hint).again(again)
     }
+}
+
+/// A disk or a network file system that fails may have recovered; what is missing or not allowed stays so.
+fn of_io(error: &io::Error) -> Again {
+    let lasting = matches!(
+        error.kind(),
+        io::ErrorKind::NotFound
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::ReadOnlyFilesystem
+            | io::ErrorKind::IsADirectory
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::InvalidFilename
+    );
+    if error.raw_os_error().is_some() && !lasting { Again::MayWork } else { Again::Fails }
 }
 
 impl From<KeyError> for CliError {
@@ -74,7 +118,7 @@ impl From<KeyError> for CliError {
             KeyError::Audit(_) => Exit::Storage,
             _ => Exit::Key,
         };
-        Self { message: error.to_string(), hint, exit }
+        Self::new(exit, error.to_string()).with(hint)
     }
 }
 
@@ -91,7 +135,7 @@ impl From<LadderError> for CliError {
             LadderError::NoKeyFrame { .. } => Some("a rendition must hold an IDR picture with its SPS and PPS"),
             _ => None,
         };
-        Self { message: error.to_string(), hint: hint.map(str::to_owned), exit: Exit::Input }
+        Self::new(Exit::Input, error.to_string()).with(hint.map(str::to_owned))
     }
 }
 
@@ -99,17 +143,16 @@ impl From<PackageError> for CliError {
     fn from(error: PackageError) -> Self {
         let message = error.to_string();
         match error {
-            PackageError::Usage { hint, .. } => Self { message, hint, exit: Exit::Usage },
-            PackageError::Claimed { hint, .. } => Self { message, hint: Some(hint), exit: Exit::Usage },
+            PackageError::Usage { hint, .. } => Self::usage(message).with(hint),
+            PackageError::Claimed { hint, .. } => Self::usage(message).hint(hint),
             PackageError::Input { source, .. } => Self { message, ..source.into() },
             PackageError::Ladder(error) => error.into(),
-            PackageError::Read { .. }
-            | PackageError::Decrypt { .. }
-            | PackageError::Changed { .. }
-            | PackageError::Strict { .. } => Self::new(Exit::Input, message),
+            PackageError::Read { source, .. } => Self::new(Exit::Input, message).again(of_io(&source)),
+            PackageError::Changed { .. } => Self::new(Exit::Input, message).again(Again::MayWork),
+            PackageError::Decrypt { .. } | PackageError::Strict { .. } => Self::new(Exit::Input, message),
             PackageError::Key(error) => error.into(),
             PackageError::Storage(error) => error.into(),
-            PackageError::Write { .. } => Self::new(Exit::Storage, message),
+            PackageError::Write { source, .. } => Self::new(Exit::Storage, message).again(of_io(&source)),
             PackageError::Interrupted => Self::new(Exit::Interrupted, message),
             PackageError::Internal(_) => {
                 Self::new(Exit::Internal, message).hint("this is a bug in keyrung; please report it with the input")

@@ -19,6 +19,10 @@ pub enum Exit {
     Findings,
     /// Temporary trouble: the same command may work later.
     Temporary,
+    /// Batch: some titles failed for good.
+    TitlesFailed,
+    /// Batch: some titles failed in a way that is worth a retry.
+    TitlesToRetry,
     /// Stopped by SIGINT.
     Interrupted,
     /// Stopped by SIGTERM.
@@ -38,6 +42,8 @@ impl Exit {
             Self::Storage => 5,
             Self::Findings => 6,
             Self::Temporary => 7,
+            Self::TitlesFailed => 10,
+            Self::TitlesToRetry => 11,
             Self::Interrupted => 130,
             Self::Terminated => 143,
         }
