@@ -35,6 +35,7 @@
 //! | [`segment`] | where a rendition is cut, PID by PID, and how a segment's bytes are made |
 //! | [`keys`] | local keyring, AWS KMS, sealed keys, claims, the audit log |
 //! | [`package`] | one job, from inputs to commit record |
+//! | [`batch`] | many jobs: jobs files, shards, titles side by side |
 //! | [`verify`] | reads a package as a player does and finds what is wrong with it |
 #![cfg_attr(feature = "server", doc = "| [`server`] | packages, and keys for viewers who may have them, over HTTP |")]
 #![cfg_attr(not(feature = "server"), doc = "| `server` | not built: it needs the feature `server` |")]
@@ -76,6 +77,7 @@
 
 #[cfg(feature = "aws")]
 pub mod aws;
+pub mod batch;
 pub mod cli;
 pub mod crypto;
 pub mod es;

@@ -333,3 +333,11 @@ pub const VERIFY_HEAD: usize = 64 << 10;
 pub const VERIFY_LEAK_BYTES: u64 = 16 << 20;
 /// Files of a folder that are searched for keys and counted against the record.
 pub const VERIFY_FILES: usize = 400_000;
+// --- batch ---
+
+/// Bytes of one line of a jobs file in JSON Lines. A title with a hundred inputs and long names has about 20 KiB.
+pub const BATCH_LINE_BYTES: u64 = 256 << 10;
+/// Bytes of a jobs file in TOML, which is read whole: about 200,000 titles. JSON Lines are read one by one.
+pub const BATCH_TOML_BYTES: u64 = 64 << 20;
+/// Problems of a jobs file that are told; whoever has more has made one mistake many times.
+pub const BATCH_PROBLEMS: usize = 100;

@@ -1,0 +1,312 @@
+//! Jobs files: one JSON object a line, or TOML with `[defaults]` and `[[title]]`. Read strictly, with the place of every
+//! field, so that all that is wrong with a file can be told at once.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::limits;
+
+use super::toml_titles;
+
+/// A place in a jobs file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position {
+    /// Line, from 1.
+    pub line: u64,
+    /// Character of the line, from 1.
+    pub column: u64,
+}
+
+impl Position {
+    /// The place of the byte `offset` of `text`, which begins on `line`.
+    pub(super) fn within(text: &str, offset: usize, line: u64) -> Self {
+        let before = text.get(..offset).unwrap_or(text);
+        let start = before.rfind('\n').map_or(0, |at| at + 1);
+        let lines = before.bytes().filter(|byte| *byte == b'\n').count() as u64;
+        let column = before.get(start..).unwrap_or_default().chars().count() as u64 + 1;
+        Self { line: line + lines, column }
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.line, self.column)
+    }
+}
+
+/// A field of a title, as it stands in the file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Field {
+    /// Its name.
+    pub name: String,
+    /// Where the name is.
+    pub name_at: Position,
+    /// Where the value is.
+    pub at: Position,
+    /// The value.
+    pub value: Value,
+}
+
+/// A title as it stands in the file, each field once.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Draft {
+    /// Where it begins.
+    pub at: Position,
+    /// Its fields, with those of the default block that it does not have itself.
+    pub fields: Vec<Field>,
+}
+
+impl Draft {
+    /// The title as one JSON object: everything that is known of it.
+    #[must_use]
+    pub fn to_json(&self) -> Map<String, Value> {
+        self.fields.iter().map(|field| (field.name.clone(), field.value.clone())).collect()
+    }
+
+    /// A title that was one JSON object.
+    ///
+    /// # Errors
+    /// For what is none.
+    pub fn from_json(text: &str) -> Result<Self, Problem> {
+        line(text, 1)
+    }
+}
+
+/// Something that is wrong with a jobs file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Problem {
+    /// Where.
+    pub at: Position,
+    /// What, on one line.
+    pub message: String,
+}
+
+/// Why a title could not be read.
+#[derive(Debug)]
+pub enum Flaw {
+    /// It is wrong; those after it may be right.
+    Problem(Problem),
+    /// The file cannot be read any further.
+    Read(io::Error),
+}
+
+impl From<Problem> for Flaw {
+    fn from(problem: Problem) -> Self {
+        Self::Problem(problem)
+    }
+}
+
+/// The titles of a jobs file, in its order. Of JSON Lines one is held in memory at a time, of TOML the file.
+pub struct Titles(Form);
+
+enum Form {
+    Lines { reader: BufReader<File>, line: u64 },
+    Toml(std::vec::IntoIter<Result<Draft, Problem>>),
+}
+
+impl Titles {
+    /// Opens a jobs file: TOML when its name ends in `.toml`, else JSON Lines.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is TOML and larger than [`limits::BATCH_TOML_BYTES`].
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        if !path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml")) {
+            return Ok(Self(Form::Lines { reader: BufReader::new(file), line: 0 }));
+        }
+        let mut text = String::new();
+        file.by_ref().take(limits::BATCH_TOML_BYTES + 1).read_to_string(&mut text)?;
+        if text.len() as u64 > limits::BATCH_TOML_BYTES {
+            let what = format!("larger than {} MiB; JSON Lines may be of any size", limits::BATCH_TOML_BYTES >> 20);
+            return Err(io::Error::other(what));
+        }
+        Ok(Self(Form::Toml(toml_titles::read(&text).into_iter())))
+    }
+}
+
+impl fmt::Debug for Titles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Titles")
+    }
+}
+
+impl Iterator for Titles {
+    type Item = Result<Draft, Flaw>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match &mut self.0 {
+            Form::Toml(titles) => titles.next().map(|title| title.map_err(Flaw::from)),
+            Form::Lines { reader, line: number } => loop {
+                let mut bytes = Vec::new();
+                let longest = limits::BATCH_LINE_BYTES;
+                match reader.by_ref().take(longest + 1).read_until(b'\n', &mut bytes) {
+                    Ok(0) => return None,
+                    Ok(_) => {}
+                    Err(error) => return Some(Err(Flaw::Read(error))),
+                }
+                *number += 1;
+                let at = Position { line: *number, column: 1 };
+                if bytes.len() as u64 > longest {
+                    if let Err(error) = reader.skip_until(b'\n') {
+                        return Some(Err(Flaw::Read(error)));
+                    }
+                    let message = format!("the line is longer than {} KiB", longest >> 10);
+                    return Some(Err(Problem { at, message }.into()));
+                }
+                let Ok(text) = std::str::from_utf8(&bytes) else {
+                    let message = "the line is not UTF-8".to_owned();
+                    return Some(Err(Problem { at, message }.into()));
+                };
+                if !text.trim().is_empty() {
+                    return Some(line(text.trim_end(), *number).map_err(Flaw::from));
+                }
+            },
+        }
+    }
+}
+
+/// Reads one title of JSON Lines.
+fn line(text: &str, number: u64) -> Result<Draft, Problem> {
+    let fields: RawFields<'_> = serde_json::from_str(text).map_err(|error| {
+        let column = error.column().max(1) as u64;
+        let message = error.to_string();
+        // The place is told beside the message.
+        let message = message.split(" at line ").next().unwrap_or_default().to_owned();
+        Problem { at: Position { line: number + error.line().saturating_sub(1) as u64, column }, message }
+    })?;
+    let indent = text.len() - text.trim_start().len();
+    let mut draft = Draft { at: Position::within(text, indent, number), fields: Vec::new() };
+    for (name, value) in fields.0 {
+        // `value` is a part of `text`.
+        let offset = (value.get().as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
+        let quoted = text.get(..offset).and_then(|before| before.rfind(&format!("\"{name}\"")));
+        let name_at = Position::within(text, quoted.unwrap_or(offset), number);
+        let at = Position::within(text, offset, number);
+        if draft.fields.iter().any(|field| field.name == name) {
+            return Err(Problem { at: name_at, message: format!("{name} is there twice") });
+        }
+        let value = serde_json::from_str(value.get()).map_err(|error| Problem { at, message: error.to_string() })?;
+        draft.fields.push(Field { name, name_at, at, value });
+    }
+    Ok(draft)
+}
+
+/// An object's fields in their order, those that are there twice among them.
+struct RawFields<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for RawFields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = RawFields<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a title, which is a JSON object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(RawFields(fields))
+            }
+        }
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    pub(in crate::batch) fn file(name: &str, content: &[u8]) -> (tempfile::TempDir, std::path::PathBuf) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(name);
+        File::create(&path).unwrap().write_all(content).unwrap();
+        (dir, path)
+    }
+
+    fn read(name: &str, content: &[u8]) -> Vec<Result<Draft, Problem>> {
+        let (_dir, path) = file(name, content);
+        let titles = Titles::open(&path).unwrap();
+        let each = |title: Result<Draft, Flaw>| {
+            title.map_err(|flaw| match flaw {
+                Flaw::Problem(problem) => problem,
+                Flaw::Read(error) => panic!("{error}"),
+            })
+        };
+        titles.map(each).collect()
+    }
+
+    #[test]
+    fn every_field_has_its_place() {
+        let titles =
+            read("a.jsonl", "{\"inputs\": [\"ä.ts\"], \"out\": \"ö\", \"iv\" : \"x\"}\n\n  {\"out\":1}\n".as_bytes());
+        let first = titles[0].as_ref().unwrap();
+        let places: Vec<_> =
+            first.fields.iter().map(|f| (f.name.as_str(), f.name_at.to_string(), f.at.to_string())).collect();
+        assert_eq!(
+            places,
+            [
+                ("inputs", "1:2".into(), "1:12".into()),
+                ("out", "1:22".into(), "1:29".into()),
+                ("iv", "1:34".into(), "1:41".into())
+            ]
+        );
+        let second = titles[1].as_ref().unwrap();
+        assert_eq!((second.at.to_string(), second.fields[0].at.to_string()), ("3:3".into(), "3:10".into()));
+        assert_eq!(titles.len(), 2);
+    }
+
+    #[test]
+    fn what_is_wrong_has_its_place_and_the_rest_is_read() {
+        let text = "{\"out\":\"a\"}\nnot json\n[1]\n{\"out\":\"a\",\"out\":\"b\"}\n{\"out\":\"a\"} x\n{\"out\":\"b\"}";
+        let titles = read("a.jsonl", text.as_bytes());
+        let problems: Vec<_> = titles.iter().filter_map(|title| title.as_ref().err()).collect();
+        let told: Vec<_> = problems.iter().map(|p| format!("{} {}", p.at, p.message)).collect();
+        assert_eq!(
+            told,
+            [
+                "2:2 expected ident",
+                "3:1 invalid type: sequence, expected a title, which is a JSON object",
+                "4:12 out is there twice",
+                "5:13 trailing characters",
+            ]
+        );
+        assert_eq!(titles.iter().filter(|title| title.is_ok()).count(), 2);
+    }
+
+    #[test]
+    fn lines_that_are_too_long_or_no_text_are_passed_over() {
+        let long = vec![b' '; limits::BATCH_LINE_BYTES as usize + 10];
+        let titles = read("a.jsonl", &[&long[..], b"\n\xff\n{\"out\":\"a\"}\n"].concat());
+        let told: Vec<_> = titles.iter().map(|t| t.as_ref().err().map(|p| p.message.clone())).collect();
+        assert_eq!(told, [Some("the line is longer than 256 KiB".into()), Some("the line is not UTF-8".into()), None]);
+        assert_eq!(titles[2].as_ref().unwrap().at.line, 3);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(content: Vec<u8>, toml: bool) {
+            let _ = std::str::from_utf8(&content).map(|_| read(if toml { "a.toml" } else { "a.jsonl" }, &content));
+        }
+
+        #[test]
+        fn a_title_is_read_back_as_it_was(name in "[a-z_]{1,8}", text: String, number: i32, flag: bool) {
+            let value = serde_json::json!({ name: text, "number-1": number, "flag-1": [flag, null] });
+            let draft = Draft::from_json(&value.to_string()).unwrap();
+            prop_assert_eq!(Value::Object(draft.to_json()), value);
+        }
+    }
+}
