@@ -91,6 +91,7 @@ impl Global {
 pub enum Command {
     Package(Box<super::package::PackageArgs>),
     Inspect(super::inspect::InspectArgs),
+    Batch(super::batch::BatchArgs),
     Verify(Box<super::verify::VerifyArgs>),
     #[cfg(feature = "server")]
     Serve(super::serve::ServeArgs),

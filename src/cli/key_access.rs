@@ -228,6 +228,17 @@ impl KeyStoreArgs {
         Self { key_store: self.key_store.clone().or_else(|| place.map(Path::to_owned)) }
     }
 
+    /// Whether it is in a bucket.
+    #[must_use]
+    pub fn is_in_bucket(&self) -> bool {
+        #[cfg(feature = "aws")]
+        let is =
+            self.key_store.as_deref().and_then(Path::to_str).is_some_and(crate::storage::object::Location::is_meant);
+        #[cfg(not(feature = "aws"))]
+        let is = false;
+        is
+    }
+
     /// Opens the key store, and the provider of new keys, and makes store and local keyring where they are missing.
     ///
     /// # Errors
@@ -245,6 +256,15 @@ impl KeyStoreArgs {
             None => KeyStore::open(&home::key_store(&home::open()?))?,
         };
         Ok((keychain, store))
+    }
+
+    /// Opens the key store to look into it; none when it has not been made yet, be it the default one or one that was
+    /// named. Nothing is made.
+    ///
+    /// # Errors
+    /// When others have access to it; whatever storage reports.
+    pub fn open_if_there(&self) -> Result<Option<KeyStore>, CliError> {
+        if self.key_store.as_deref().is_some_and(is_absent) { Ok(None) } else { self.open() }
     }
 
     /// Opens the key store to look into it; none when the default one has not been made yet. Nothing is made.

@@ -3,6 +3,7 @@
 mod args;
 #[cfg(feature = "aws")]
 mod aws;
+mod batch;
 #[cfg(feature = "aws")]
 mod bucket_args;
 mod completions;
@@ -72,6 +73,10 @@ pub fn main() -> ExitCode {
         Command::Gc(args) => gc::run(&args, output),
         #[cfg(feature = "aws")]
         Command::Aws(args) => aws::run(&args, output),
+        Command::Batch(args) => match batch::run(&args, &cli.global) {
+            Ok(exit) => return ExitCode::from(exit.code()),
+            Err(error) => Err(error),
+        },
         Command::Completions(args) => completions::run(&args, output),
         Command::Man(args) => man::run(&args, output),
     };

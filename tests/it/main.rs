@@ -12,6 +12,7 @@ macro_rules! check {
 }
 
 mod architecture;
+mod batch;
 mod cipher;
 mod claims;
 mod common;

@@ -1,0 +1,139 @@
+//! Packages a title as `keyrung package` would.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use serde_json::{Value, json};
+
+use crate::batch::{Class, Draft, Packager, Problem, Share, Title};
+use crate::cli::error::{Again, CliError};
+use crate::cli::exit::Exit;
+use crate::cli::output::{Color, Format, Output, Volume};
+use crate::cli::package::{Around, Earlier, PackageArgs};
+use crate::package::job::Ended;
+
+use super::progress::Board;
+use super::title::TitleForm;
+
+/// Packages titles.
+pub struct Packages<'a> {
+    /// Reads them.
+    pub form: &'a TitleForm,
+    /// Stops them.
+    pub cancel: &'a Arc<AtomicBool>,
+    /// Shows how they go on.
+    pub board: &'a Board,
+}
+
+/// A title that is packaged.
+#[derive(Debug)]
+pub struct Packaged {
+    /// Who packaged it.
+    pub by: By,
+    /// The package's key; none when it is clear.
+    pub key_id: Option<String>,
+    /// How many renditions.
+    pub renditions: usize,
+    /// How many segments in all.
+    pub segments: usize,
+    /// Bytes of the inputs; 0 when an earlier run made the package.
+    pub bytes_in: u64,
+    /// Bytes of the package.
+    pub bytes_out: u64,
+    /// What a person should know, codes and messages.
+    pub warnings: Vec<Value>,
+    /// How often the inputs were found damaged, by kind.
+    pub faults: Value,
+}
+
+/// Which run packaged a title.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// This one.
+    ThisRun,
+    /// An earlier one: there was nothing to do.
+    AnEarlierRun,
+}
+
+/// A title's words, which are `package`'s own.
+///
+/// # Errors
+/// What is wrong with it; the first of it.
+pub fn read(form: &TitleForm, json: &str) -> Result<PackageArgs, CliError> {
+    let problem = |problems: Vec<Problem>| {
+        let told = problems.into_iter().next().map(|problem| problem.message);
+        CliError::usage(told.unwrap_or_default())
+    };
+    form.read(&Draft::from_json(json).map_err(|error| problem(vec![error]))?).map_err(problem)
+}
+
+impl Packages<'_> {
+    /// What is to be thought of a failure.
+    pub fn class_of(failure: &CliError) -> Class {
+        match (failure.exit, failure.again) {
+            (Exit::Interrupted, _) => Class::Interrupted,
+            (_, Again::MayWork) => Class::Transient,
+            (_, Again::Fails) => Class::Permanent,
+        }
+    }
+}
+
+impl Packager for Packages<'_> {
+    type Done = Packaged;
+    type Failure = CliError;
+
+    fn package(&self, title: &Title, share: Share, number: usize) -> Result<Packaged, CliError> {
+        let mut args = read(self.form, &title.json)?;
+        args.limit_threads(NonZeroUsize::new(share.threads).unwrap_or(NonZeroUsize::MIN));
+        // What there is to say is in the report.
+        let output = Output::new(Format::Text, Volume::Quiet, Color::Never);
+        let around = Around { output, cancel: self.cancel, progress: self.board.place(number) };
+        Ok(packaged(&args.execute(&around, Earlier::Wanted)?.ended))
+    }
+
+    fn class(&self, failure: &CliError) -> Class {
+        Self::class_of(failure)
+    }
+
+    fn panicked(&self) -> CliError {
+        CliError::new(Exit::Internal, "internal failure")
+            .hint("this is a bug in keyrung; please report it with the input")
+    }
+}
+
+/// What is told of a title that was packaged.
+pub fn packaged(ended: &Ended) -> Packaged {
+    match ended {
+        Ended::Made(outcome) => Packaged {
+            by: By::ThisRun,
+            key_id: outcome.key.as_ref().map(|key| key.key_id.to_string()),
+            renditions: outcome.built.renditions.len(),
+            segments: outcome.built.renditions.iter().map(|rendition| rendition.segments.len()).sum(),
+            bytes_in: outcome.built.bytes_in,
+            bytes_out: outcome.built.bytes_out,
+            warnings: outcome.warnings.iter().map(crate::cli::package_report::warning_json).collect(),
+            faults: faults(&outcome.built.faults),
+        },
+        Ended::WasPublished(published) => Packaged {
+            by: By::AnEarlierRun,
+            key_id: published.record.key_id.clone(),
+            renditions: published.record.renditions.len(),
+            segments: published.record.renditions.iter().map(|rendition| rendition.segments.len()).sum(),
+            bytes_in: 0,
+            bytes_out: published.record.files.iter().map(|file| file.bytes).sum(),
+            warnings: Vec::new(),
+            faults: json!({}),
+        },
+    }
+}
+
+/// Counts of damage by kind, over all inputs; `keyrung inspect` tells the places.
+fn faults(inputs: &[(String, crate::ladder::Faults)]) -> Value {
+    let mut kinds = serde_json::Map::new();
+    for (kind, tally) in inputs.iter().flat_map(|(_, faults)| faults.iter()) {
+        let before = kinds.get(kind.name()).and_then(Value::as_u64).unwrap_or(0);
+        kinds.insert(kind.name().to_owned(), json!(before + tally.count));
+    }
+    Value::Object(kinds)
+}
