@@ -78,6 +78,13 @@ impl Draft {
     }
 }
 
+/// Reads a jobs file in TOML: its titles in their order, and what is wrong in place of those that are. One that is no
+/// TOML gives its problems alone.
+#[must_use]
+pub fn toml(text: &str) -> Vec<Result<Draft, Problem>> {
+    toml_titles::read(text)
+}
+
 /// Something that is wrong with a jobs file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
@@ -126,7 +133,7 @@ impl Titles {
             let what = format!("larger than {} MiB; JSON Lines may be of any size", limits::BATCH_TOML_BYTES >> 20);
             return Err(io::Error::other(what));
         }
-        Ok(Self(Form::Toml(toml_titles::read(&text).into_iter())))
+        Ok(Self(Form::Toml(toml(&text).into_iter())))
     }
 }
 
