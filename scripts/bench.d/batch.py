@@ -34,7 +34,7 @@ class Place:
 
     def start(self, *arguments: str) -> subprocess.Popen:
         environment = {"KEYRUNG_HOME": self.home, "PATH": os.environ["PATH"]}
-        return subprocess.Popen([self.keyrung, "-q", *arguments], env=environment)
+        return subprocess.Popen([self.keyrung, "-q", *arguments], env=environment, stdout=subprocess.DEVNULL)
 
     def timed(self, *commands: list[str]) -> float:
         """Seconds until all of these commands, started at once, have ended well."""

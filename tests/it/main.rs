@@ -13,6 +13,8 @@ macro_rules! check {
 
 mod architecture;
 mod batch;
+#[cfg(feature = "aws")]
+mod batch_s3;
 mod cipher;
 mod claims;
 mod common;

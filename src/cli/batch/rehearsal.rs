@@ -105,17 +105,20 @@ fn tell(titles: &[Title], looked: &[(usize, Result<Outlook, CliError>)], output:
                 if !outlook.is_complete {
                     sum.add(outlook);
                 }
-                table.row(vec![
-                    title.content_id.clone(),
-                    title.line.to_string(),
-                    state.to_owned(),
-                    outlook.renditions.to_string(),
-                    bytes(outlook.bytes),
-                    outlook.segments.to_string(),
-                    outlook.puts.to_string(),
-                    outlook.kms_calls.to_string(),
-                    title.out.clone(),
-                ]);
+                // Of a catalogue that is run every day, most is complete.
+                if !outlook.is_complete || output.volume() == Volume::Verbose {
+                    table.row(vec![
+                        title.content_id.clone(),
+                        title.line.to_string(),
+                        state.to_owned(),
+                        outlook.renditions.to_string(),
+                        bytes(outlook.bytes),
+                        outlook.segments.to_string(),
+                        outlook.puts.to_string(),
+                        outlook.kms_calls.to_string(),
+                        title.out.clone(),
+                    ]);
+                }
                 extend(&mut document, numbers(outlook));
                 extend(&mut document, json!({ "state": state.replace(' ', "_") }));
             }
@@ -126,7 +129,13 @@ fn tell(titles: &[Title], looked: &[(usize, Result<Outlook, CliError>)], output:
     let mut total = numbers(&sum);
     extend(&mut total, json!({ "to_do": to_do, "complete": complete, "refused": refused }));
     output.json(&json!({ "dry_run": true, "titles": documents, "total": total }));
-    output.text(&table.render());
+    let exit = if refused > 0 { Exit::TitlesFailed } else { Exit::Done };
+    if output.volume() == Volume::Quiet {
+        return exit;
+    }
+    if to_do + refused > 0 || output.volume() == Volume::Verbose {
+        output.text(&table.render());
+    }
     output.text(&format!(
         "to do: {to_do} titles of {}, about {} segments, {} object puts, {} KMS calls; complete: {complete}; refused: {refused}\n\
          segments and puts are estimates; nothing was written\n",
@@ -135,7 +144,7 @@ fn tell(titles: &[Title], looked: &[(usize, Result<Outlook, CliError>)], output:
         sum.puts,
         sum.kms_calls,
     ));
-    if refused > 0 { Exit::TitlesFailed } else { Exit::Done }
+    exit
 }
 
 fn numbers(outlook: &Outlook) -> Value {
