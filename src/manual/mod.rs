@@ -14,6 +14,9 @@ pub mod threat_model {}
 #[doc = include_str!("operations.md")]
 pub mod operations {}
 
+#[doc = include_str!("batch.md")]
+pub mod batch {}
+
 #[doc = include_str!("players.md")]
 pub mod players {}
 
