@@ -145,6 +145,8 @@ impl From<PackageError> for CliError {
         match error {
             PackageError::Usage { hint, .. } => Self::usage(message).with(hint),
             PackageError::Claimed { hint, .. } => Self::usage(message).hint(hint),
+            PackageError::Damaged { .. } => Self::new(Exit::Storage, message)
+                .hint("remove it, and the same command makes the same bytes again; --force makes others"),
             PackageError::Input { source, .. } => Self { message, ..source.into() },
             PackageError::Ladder(error) => error.into(),
             PackageError::Read { source, .. } => Self::new(Exit::Input, message).again(of_io(&source)),

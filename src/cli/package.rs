@@ -21,6 +21,7 @@ use crate::package::input::{InputSpec, Reading};
 use crate::package::job::{self, Ended, Job, KeyChoice, Keys, ProtectionPlan, PublicKey};
 use crate::package::plan::Plan;
 use crate::package::progress::Progress;
+use crate::package::published;
 use crate::package::site::Destination;
 use crate::package::uri::KeyUriTemplate;
 #[cfg(feature = "aws")]
@@ -303,7 +304,7 @@ impl PackageArgs {
             output.warning(warning);
         }
         let found = match earlier {
-            Earlier::Wanted => job::published(&job, &plan, keys.as_ref())?,
+            Earlier::Wanted => published::published(&job, &plan, keys.as_ref())?,
             Earlier::InTheWay => None,
         };
         let ended = match found {
@@ -312,7 +313,7 @@ impl PackageArgs {
                 // Another run may have put it there since it was looked for.
                 Err(PackageError::Storage(StorageError::Exists { operation, path })) if earlier == Earlier::Wanted => {
                     let exists = PackageError::Storage(StorageError::Exists { operation, path });
-                    let found = job::published(&job, &plan, keys.as_ref())?.ok_or(exists)?;
+                    let found = published::published(&job, &plan, keys.as_ref())?.ok_or(exists)?;
                     Ended::WasPublished(Box::new(found))
                 }
                 ended => ended?,

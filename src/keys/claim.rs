@@ -58,6 +58,9 @@ pub enum ClaimState {
     Published,
 }
 
+/// This program and its version.
+const TOOL: &str = concat!("keyrung ", env!("CARGO_PKG_VERSION"));
+
 /// A claim on a content id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -77,6 +80,9 @@ pub struct Claim {
     pub state: ClaimState,
     /// When it was claimed.
     pub created: CreatedAt,
+    /// The program that claimed it, and its version, which may make other bytes than another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool: Option<String>,
     /// In a bucket: the folder below DEST in which the package lies, where that is not DEST itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub generation: Option<String>,
@@ -95,8 +101,15 @@ impl Claim {
             key,
             state: ClaimState::Open,
             created: CreatedAt::now(),
+            tool: Some(TOOL.to_owned()),
             generation: None,
         }
+    }
+
+    /// Whether this version of keyrung made it, which makes the same bytes under it again.
+    #[must_use]
+    pub fn is_of_this_version(&self) -> bool {
+        self.tool.as_deref() == Some(TOOL)
     }
 
     /// Reads a claim. `what` names it in errors.
@@ -132,9 +145,10 @@ pub(super) mod tests {
     fn the_document_is_what_the_manual_says() {
         let mut claim = claim();
         claim.created = "2026-01-31T23:59:59Z".parse().unwrap();
+        claim.tool = Some("keyrung 0.1.0".to_owned());
         let key = sealed::tests::RECORD.trim_end().replace('\n', "\n  ");
         let expected = format!(
-            "{{\n  \"version\": 1,\n  \"content_id\": \"film-1\",\n  \"dest\": \"/srv/out\",\n  \"plan\": \"{}\",\n  \"nonce\": \"{}\",\n  \"key\": {key},\n  \"state\": \"open\",\n  \"created\": \"2026-01-31T23:59:59Z\"\n}}\n",
+            "{{\n  \"version\": 1,\n  \"content_id\": \"film-1\",\n  \"dest\": \"/srv/out\",\n  \"plan\": \"{}\",\n  \"nonce\": \"{}\",\n  \"key\": {key},\n  \"state\": \"open\",\n  \"created\": \"2026-01-31T23:59:59Z\",\n  \"tool\": \"keyrung 0.1.0\"\n}}\n",
             "01".repeat(32),
             "02".repeat(32)
         );

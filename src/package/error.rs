@@ -83,6 +83,14 @@ pub enum PackageError {
         /// What to do.
         hint: String,
     },
+    /// The package is there, and some of it is missing.
+    #[error("the package at {dest} is damaged: {what}")]
+    Damaged {
+        /// DEST.
+        dest: String,
+        /// What is wrong first.
+        what: String,
+    },
     /// The user stopped the run.
     #[error("interrupted; nothing was published")]
     Interrupted,

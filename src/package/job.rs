@@ -4,24 +4,23 @@
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use sha2::{Digest as _, Sha256};
-
 use crate::crypto::digest::Digest;
 use crate::crypto::iv::{IvPolicy, IvSource, Nonce};
 use crate::crypto::key::ContentKey;
 use crate::keys::{
-    Claim, ClaimState, ContentId, EncryptionContext, Hex256, KeyError, KeyId, KeyProvider, KeyStore, ProviderName,
-    SealedKey, WrappedKey,
+    Claim, ContentId, EncryptionContext, KeyError, KeyId, KeyProvider, KeyStore, ProviderName, SealedKey, WrappedKey,
 };
 use crate::playlist::value::KeyUri;
-use crate::storage::{Durability, Replace, StorageError};
+use crate::storage::{Durability, Replace};
 
 use super::build::{Built, MASTER_FILE, Making, build};
+use super::claim::{Claimed, Identity, claim, clear_run_id, identity, run_id};
 use super::error::PackageError;
 use super::input::Reader;
 use super::outcome::{Warning, warnings};
 use super::plan::Plan;
 use super::progress::Progress;
+use super::published::finish_interrupted;
 use super::record::{FileRecord, RECORD_FORMAT, RECORD_VERSION, Record, RenditionRecord, SegmentRecord};
 use super::sink::Protection;
 use super::site::{Destination, Place, Site, Start};
@@ -126,43 +125,8 @@ pub enum Ended {
     WasPublished(Box<Published>),
 }
 
-/// The package that [`run`] would make, where an earlier run has made it: of the same inputs in the same state, with the
-/// same settings and the same key. A run that was stopped between putting it in its place and saying so is finished.
-///
-/// # Errors
-/// Whatever the key store or storage reports.
-pub fn published(job: &Job, plan: &Plan, keys: Option<&Keys<'_>>) -> Result<Option<Published>, PackageError> {
-    let identity = identity(job, plan)?;
-    match with_keys(job, keys)? {
-        Some((_, keys)) => {
-            let Some((record, claim)) = find_published(job, keys.store, &identity)? else {
-                return Ok(None);
-            };
-            let is_ours = claim.plan == identity.digest && mark_published(job, keys.store, &claim)?;
-            Ok(is_ours.then_some(Published { record, key: Some(claim.key) }))
-        }
-        None => Ok(find_clear(job, &identity).map(|record| Published { record, key: None })),
-    }
-}
-
-/// Whether the package that [`run`] would make is there, as [`published`] finds it. Nothing is written, not even that it
-/// is. `store` has the claims of protected packages; None when there is no key store yet.
-///
-/// # Errors
-/// Whatever the key store or storage reports.
-pub fn is_published(job: &Job, plan: &Plan, store: Option<&KeyStore>) -> Result<bool, PackageError> {
-    let identity = identity(job, plan)?;
-    match (&job.protection, store) {
-        (None, _) => Ok(find_clear(job, &identity).is_some()),
-        (Some(_), None) => Ok(false),
-        (Some(_), Some(store)) => {
-            Ok(find_published(job, store, &identity)?.is_some_and(|(_, claim)| claim.plan == identity.digest))
-        }
-    }
-}
-
 /// The job's protection and the keys for it; none where it has none.
-fn with_keys<'a>(
+pub(super) fn with_keys<'a>(
     job: &'a Job,
     keys: Option<&'a Keys<'a>>,
 ) -> Result<Option<(&'a ProtectionPlan, &'a Keys<'a>)>, PackageError> {
@@ -264,229 +228,6 @@ pub fn run(
         key: claimed.map(|claimed| claimed.claim.key),
         elapsed: started.elapsed(),
     })))
-}
-
-struct Claimed {
-    claim: Claim,
-    key: ContentKey,
-    start: Start,
-}
-
-/// What a claim is compared with.
-struct Identity {
-    dest: String,
-    digest: Hex256,
-    /// Whether a later run can have the same digest.
-    repeatable: bool,
-}
-
-/// Finishes a run that was stopped between putting its package in place and saying so. None when there is none, or it
-/// would have made another package than this one.
-fn finish_interrupted(job: &Job, keys: &Keys<'_>, identity: &Identity) -> Result<Option<Published>, PackageError> {
-    match find_published(job, keys.store, identity)? {
-        Some((record, claim)) if claim.state == ClaimState::Open && mark_published(job, keys.store, &claim)? => {
-            Ok((claim.plan == identity.digest).then_some(Published { record, key: Some(claim.key) }))
-        }
-        _ => Ok(None),
-    }
-}
-
-/// The package at DEST and the claim under which it was made; None when it was made under no claim that is known.
-fn find_published(job: &Job, store: &KeyStore, identity: &Identity) -> Result<Option<(Record, Claim)>, PackageError> {
-    let Some(claim) = store.claim_read(&job.content_id)? else {
-        return Ok(None);
-    };
-    if claim.dest != identity.dest {
-        return Ok(None);
-    }
-    let Some(bytes) = job.dest.record() else {
-        return Ok(None);
-    };
-    let Ok(record) = serde_json::from_slice::<Record>(&bytes) else {
-        return Ok(None);
-    };
-    Ok((record.run == run_id(&claim)).then_some((record, claim)))
-}
-
-/// Marks an open claim whose package is in its place. False when another run is at work on it, which will do so itself.
-fn mark_published(job: &Job, store: &KeyStore, claim: &Claim) -> Result<bool, PackageError> {
-    if claim.state == ClaimState::Open {
-        if !job.dest.discard_stale()? {
-            return Ok(false);
-        }
-        store.claim_publish(claim)?;
-    }
-    Ok(true)
-}
-
-/// The clear package at DEST, when it is of this plan.
-fn find_clear(job: &Job, identity: &Identity) -> Option<Record> {
-    let record = serde_json::from_slice::<Record>(&job.dest.record()?).ok()?;
-    (record.key_id.is_none() && record.run == clear_run_id(identity)).then_some(record)
-}
-
-/// How often other runs may write the claim between being read and being written here.
-const CLAIM_TRIES: u32 = 8;
-
-/// Claims the content id, or adopts the claim of a run that was stopped.
-fn claim(
-    job: &Job,
-    site: &Site,
-    protection: &ProtectionPlan,
-    keys: &Keys<'_>,
-    identity: &Identity,
-) -> Result<Claimed, PackageError> {
-    for _ in 1..CLAIM_TRIES {
-        match try_claim(job, site, protection, keys, identity) {
-            // Another run was faster: what it wrote decides.
-            Err(PackageError::Key(KeyError::Storage(StorageError::Exists { .. } | StorageError::Changed { .. }))) => {}
-            done => return done,
-        }
-    }
-    try_claim(job, site, protection, keys, identity)
-}
-
-fn try_claim(
-    job: &Job,
-    site: &Site,
-    protection: &ProtectionPlan,
-    keys: &Keys<'_>,
-    identity: &Identity,
-) -> Result<Claimed, PackageError> {
-    let known = keys.store.claim_read(&job.content_id)?;
-    if let Some(claim) = &known {
-        let id = &job.content_id;
-        if claim.dest != identity.dest {
-            return Err(PackageError::Claimed {
-                message: format!("the content id {id} is claimed for {}", claim.dest),
-                hint: "choose another with --content-id".to_owned(),
-            });
-        }
-        let vacant = site.is_vacant(&job.dest);
-        let adopt = claim.plan == identity.digest
-            && match (claim.state, job.replace) {
-                (ClaimState::Open, _) => true,
-                (ClaimState::Published, Replace::Refuse) => vacant,
-                (ClaimState::Published, Replace::Allow) => false,
-            };
-        if adopt {
-            keys.store.put(&claim.key)?;
-            let key = keys.provider.unseal(&claim.key)?;
-            return Ok(Claimed { claim: claim.clone(), key, start: Start::GoesOn });
-        }
-        // Nobody can run standard input again as it was, and nothing stands under an open claim.
-        let given_up = claim.state == ClaimState::Open && !identity.repeatable;
-        if job.replace == Replace::Refuse && !given_up {
-            let hint = match claim.state {
-                ClaimState::Open => "run it again as it was, or give that claim up with --force",
-                ClaimState::Published => "--force makes a new package under that id, with a new key",
-            };
-            return Err(PackageError::Claimed {
-                message: format!("the content id {id} is claimed by a run with other inputs or settings"),
-                hint: hint.to_owned(),
-            });
-        }
-    }
-    let (sealed, key) = match &protection.key {
-        KeyChoice::New => {
-            let (key, ciphertext) = keys.provider.generate(&protection.context)?;
-            let context = protection.context.clone();
-            (SealedKey::new(job.content_id.clone(), keys.provider.name(), context, ciphertext)?.bound(&key), key)
-        }
-        KeyChoice::Provided(wrapped) => {
-            let (key, ciphertext) = keys.provider.adopt(wrapped.bytes(), &protection.context)?;
-            let context = protection.context.clone();
-            (SealedKey::new(job.content_id.clone(), keys.provider.name(), context, ciphertext)?.bound(&key), key)
-        }
-        KeyChoice::Existing(id) => {
-            let sealed = keys.store.get(id)?;
-            if sealed.content_id != job.content_id {
-                return Err(PackageError::Claimed {
-                    message: format!("key {id} is for the content id {}", sealed.content_id),
-                    hint: format!("package it with --content-id {}, or use another key", sealed.content_id),
-                });
-            }
-            let key = keys.provider.unseal(&sealed)?;
-            (sealed, key)
-        }
-    };
-    let nonce = Nonce::generate().map_err(KeyError::from)?;
-    let mut claim = Claim::new(identity.dest.clone(), identity.digest, Hex256::from_bytes(nonce.bytes()), sealed);
-    claim.generation = site.generation(&run_id(&claim), Place::of(known.as_ref(), site.is_vacant(&job.dest)));
-    match &known {
-        Some(old) => keys.store.claim_replace(old, &claim)?,
-        None => keys.store.claim_create(&claim)?,
-    }
-    keys.store.put(&claim.key)?;
-    Ok(Claimed { claim, key, start: Start::Fresh })
-}
-
-/// SHA-256 of everything that decides the package's bytes. Standard input has no identity: what comes next time may be
-/// something else, so that its digest never matches and no IV is used for other bytes.
-fn identity(job: &Job, plan: &Plan) -> Result<Identity, PackageError> {
-    let dest = job.dest.full_name()?;
-    let mut repeatable = true;
-    let mut sha = Sha256::new();
-    let mut field = |bytes: &[u8]| {
-        sha.update((bytes.len() as u64).to_be_bytes());
-        sha.update(bytes);
-    };
-    field(env!("CARGO_PKG_VERSION").as_bytes());
-    field(dest.as_bytes());
-    field(job.content_id.as_str().as_bytes());
-    for input in &plan.inputs {
-        match &input.reader {
-            Reader::File { input, .. } => field(&input.plan_bytes()),
-            Reader::Pipe(_) => {
-                field(&Nonce::generate().map_err(KeyError::from)?.bytes());
-                repeatable = false;
-            }
-        }
-    }
-    for rendition in &plan.renditions {
-        field(rendition.name.as_bytes());
-        field(&(rendition.input as u64).to_be_bytes());
-        field(&rendition.selection.program.to_be_bytes());
-        field(&rendition.shift.ticks().to_be_bytes());
-        for stream in &rendition.selection.streams {
-            field(&stream.pid.value().to_be_bytes());
-        }
-    }
-    let making = &job.making;
-    field(&making.policy.target.ticks().to_be_bytes());
-    field(format!("{:?} {}", making.align, making.digest).as_bytes());
-    match &job.protection {
-        None => field(b"clear"),
-        Some(protection) => {
-            field(protection.iv.to_string().as_bytes());
-            field(protection.uri.as_str().as_bytes());
-            field(&protection.context.canonical());
-            // A run under another provider must not adopt a key that it would not have made.
-            field(protection.provider.to_string().as_bytes());
-            field(format!("{:?}", protection.public_key).as_bytes());
-            match &protection.key {
-                KeyChoice::New => {}
-                KeyChoice::Existing(id) => field(id.to_string().as_bytes()),
-                KeyChoice::Provided(wrapped) => field(wrapped.bytes()),
-            }
-        }
-    }
-    Ok(Identity { dest, digest: Hex256::from_bytes(sha.finalize().into()), repeatable })
-}
-
-/// Identifies a claim without telling its nonce.
-fn run_id(claim: &Claim) -> String {
-    short_hash(b"keyrung run v1", claim.nonce.bytes())
-}
-
-/// Identifies a clear package, which has no claim, by its plan.
-fn clear_run_id(identity: &Identity) -> String {
-    short_hash(b"keyrung clear run v1", identity.digest.bytes())
-}
-
-fn short_hash(label: &[u8], bytes: [u8; 32]) -> String {
-    let hash = Sha256::new().chain_update(label).chain_update(bytes).finalize();
-    hex::encode(hash.get(..16).unwrap_or_default())
 }
 
 /// Bytes that the package will take at least.

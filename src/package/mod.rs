@@ -1,6 +1,7 @@
 //! One ladder, from inputs to commit record.
 
 pub mod build;
+mod claim;
 pub mod conductor;
 pub mod decrypt;
 pub mod engine;
@@ -11,6 +12,7 @@ pub mod outcome;
 pub mod pipe;
 pub mod plan;
 pub mod progress;
+pub mod published;
 pub mod queue;
 pub mod record;
 pub mod sink;

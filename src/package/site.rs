@@ -14,7 +14,7 @@ use crate::limits;
 use crate::storage::object::{Encryption, FirstRun, Location, ObjectFile, Upload, generation_name};
 use crate::storage::{Durability, Permit, Replace, Staging, StorageError, durable, full_name};
 
-use super::record::RECORD_FILE;
+use super::record::{RECORD_FILE, Record};
 
 /// Where a package is to be.
 #[derive(Debug, Clone)]
@@ -60,6 +60,28 @@ impl Destination {
             Self::Bucket { at, encryption } => {
                 Upload::record_at(at, encryption).ok().flatten().map(|bytes| bytes.to_vec())
             }
+        }
+    }
+
+    /// Whether something is there: a file or folder, or a package's record in a bucket.
+    pub(super) fn is_occupied(&self) -> Result<bool, StorageError> {
+        match self {
+            Self::Folder(folder) => Ok(folder.symlink_metadata().is_ok()),
+            #[cfg(feature = "aws")]
+            Self::Bucket { at, encryption } => Ok(Upload::record_at(at, encryption)?.is_some()),
+        }
+    }
+
+    /// What of a package in a folder is missing or of another length than its record says, the first of it.
+    pub(super) fn damage(&self, record: &Record) -> Option<String> {
+        match self {
+            Self::Folder(folder) => record.files.iter().find_map(|file| match folder.join(&file.path).metadata() {
+                Ok(there) if there.len() == file.bytes => None,
+                Ok(there) => Some(format!("{} has {} bytes of {}", file.path, there.len(), file.bytes)),
+                Err(error) => Some(format!("{}: {error}", file.path)),
+            }),
+            #[cfg(feature = "aws")]
+            Self::Bucket { .. } => None,
         }
     }
 

@@ -6,14 +6,26 @@ use crate::cli::error::CliError;
 use crate::cli::package::{Around, PackageArgs};
 use crate::keys::ProviderName;
 use crate::package::input::{InputPlace, InputSpec, Reader};
-use crate::package::job;
 use crate::package::plan::Plan;
+use crate::package::published::{Standing, standing};
+
+/// What there is to do about a title.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum State {
+    /// Its package is to be made.
+    #[default]
+    ToMake,
+    /// Its package takes the place of one that is there.
+    ToReplace,
+    /// Nothing: its package is there.
+    Complete,
+}
 
 /// What a title would take.
 #[derive(Debug, Clone, Default)]
 pub struct Outlook {
-    /// Whether its package is there: nothing would be done.
-    pub is_complete: bool,
+    /// Whether there is anything to do.
+    pub state: State,
     /// Renditions.
     pub renditions: u64,
     /// Bytes of its inputs.
@@ -60,14 +72,18 @@ pub fn outlook(args: &PackageArgs, around: &Around<'_>) -> Result<Outlook, CliEr
         Some(_) => args.key_store().open_if_there()?,
         None => None,
     };
-    let is_complete = job::is_published(&job, &plan, store.as_ref())?;
+    let standing = standing(&job, &plan, store.as_ref())?;
     let segments = segments(&plan, job.making.policy.target.seconds());
     let renditions = plan.renditions.len() as u64;
-    // The master playlist and the record; claim, key, and the mark that the claim is done with.
-    let of_package = if job.dest.is_folder() { 0 } else { segments + renditions + 2 };
+    // The master playlist, the record and the lock; claim, key, and the mark that the claim is done with.
+    let of_package = if job.dest.is_folder() { 0 } else { segments + renditions + 3 };
     let of_keys = if args.sealed_by().is_some() && args.key_store().is_in_bucket() { 3 } else { 0 };
     Ok(Outlook {
-        is_complete,
+        state: match standing {
+            Standing::Complete => State::Complete,
+            Standing::New => State::ToMake,
+            Standing::Replacement => State::ToReplace,
+        },
         renditions,
         bytes: plan.inputs.iter().map(|input| length(&input.reader)).sum(),
         segments,

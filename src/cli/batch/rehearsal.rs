@@ -16,7 +16,7 @@ use crate::cli::package::Around;
 use crate::cli::table::{Side, Table, bytes};
 use crate::package::progress::Silent;
 
-use super::outlook::{Outlook, outlook};
+use super::outlook::{Outlook, State, outlook};
 use super::packager;
 use super::title::TitleForm;
 
@@ -64,7 +64,7 @@ fn take<'a>(titles: &'a [Title], next: &AtomicUsize, cancel: &AtomicBool) -> Opt
 fn look(title: &Title, form: &TitleForm, cancel: &Arc<AtomicBool>) -> Result<Outlook, CliError> {
     let args = packager::read(form, &title.json)?;
     let output = Output::new(Format::Text, Volume::Quiet, Color::Never);
-    outlook(&args, &Around { output, cancel, progress: &Silent })
+    outlook(&args, &Around { output, cancel, progress: &Silent }).map_err(packager::for_titles)
 }
 
 fn tell(titles: &[Title], looked: &[(usize, Result<Outlook, CliError>)], output: Output) -> Exit {
@@ -100,13 +100,18 @@ fn tell(titles: &[Title], looked: &[(usize, Result<Outlook, CliError>)], output:
                 );
             }
             Ok(outlook) => {
-                let state = if outlook.is_complete { "complete" } else { "to do" };
-                complete += u64::from(outlook.is_complete);
-                if !outlook.is_complete {
+                let is_complete = outlook.state == State::Complete;
+                let state = match outlook.state {
+                    State::ToMake => "to do",
+                    State::ToReplace => "to replace",
+                    State::Complete => "complete",
+                };
+                complete += u64::from(is_complete);
+                if !is_complete {
                     sum.add(outlook);
                 }
                 // Of a catalogue that is run every day, most is complete.
-                if !outlook.is_complete || output.volume() == Volume::Verbose {
+                if !is_complete || output.volume() == Volume::Verbose {
                     table.row(vec![
                         title.content_id.clone(),
                         title.line.to_string(),
