@@ -35,7 +35,7 @@ pub enum ShardError {
         least: u32,
     },
     /// A scheduler's task lies beyond the number of parts.
-    #[error("{variable} is {value}, and there are {count} shards")]
+    #[error("{variable} is {value}, which is beyond shard {count} of {count}")]
     Beyond {
         /// The variable.
         variable: &'static str,
@@ -44,6 +44,29 @@ pub enum ShardError {
         /// How many parts there are.
         count: u32,
     },
+    /// The tasks of a Slurm array are not the parts in their order: some of them are missing.
+    #[error("the array has {tasks} tasks from {first} to {last}, which are not all of its shards")]
+    Holes {
+        /// How many tasks it has.
+        tasks: u32,
+        /// The first.
+        first: u32,
+        /// The last.
+        last: u32,
+    },
+    /// The user says how many parts there are, and a scheduler says otherwise.
+    #[error("there are to be {wanted} shards, and {variable} is {count}")]
+    Disagreement {
+        /// How many the user wants.
+        wanted: u32,
+        /// The variable.
+        variable: &'static str,
+        /// What it holds.
+        count: u32,
+    },
+    /// The user says how many parts there are, and nothing tells which this is.
+    #[error("there are to be {0} shards, and nothing tells which this is")]
+    NoIndex(u32),
 }
 
 impl Shard {
@@ -78,27 +101,41 @@ impl Shard {
                 _ => Err(ShardError::BadVariable { variable, value, least }),
             },
         };
-        let shard = |variable: &'static str, index: u32, count: Option<u32>| {
+        // `first` is the least that the variable can be; tasks are `step` apart.
+        let shard = |variable: &'static str, value: u32, (first, step): (u32, u32), count: Option<u32>| {
             let count = count.ok_or(ShardError::NoCount(variable))?;
-            let value = index;
-            Self::new(index.saturating_add(1), count).map(Some).ok_or(ShardError::Beyond { variable, value, count })
+            let index = value.saturating_sub(first) / step + 1;
+            Self::new(index, count).map(Some).ok_or(ShardError::Beyond { variable, value, count })
+        };
+        let agreed = |variable: &'static str, told: Option<u32>| match (count, told) {
+            (Some(wanted), Some(told)) if wanted != told => {
+                Err(ShardError::Disagreement { wanted, variable, count: told })
+            }
+            (wanted, told) => Ok(wanted.or(told)),
         };
         if let Some(index) = number("AWS_BATCH_JOB_ARRAY_INDEX", 0)? {
-            let size = number("AWS_BATCH_JOB_ARRAY_SIZE", 1)?;
-            return shard("AWS_BATCH_JOB_ARRAY_INDEX", index, count.or(size));
+            let size = "AWS_BATCH_JOB_ARRAY_SIZE";
+            let count = agreed(size, number(size, 1)?)?;
+            return shard("AWS_BATCH_JOB_ARRAY_INDEX", index, (0, 1), count);
         }
         if let Some(index) = number("JOB_COMPLETION_INDEX", 0)? {
-            return shard("JOB_COMPLETION_INDEX", index, count);
+            return shard("JOB_COMPLETION_INDEX", index, (0, 1), count);
         }
         if let Some(task) = number("SLURM_ARRAY_TASK_ID", 0)? {
             let first = number("SLURM_ARRAY_TASK_MIN", 0)?.unwrap_or(0);
             let step = number("SLURM_ARRAY_TASK_STEP", 1)?.unwrap_or(1);
             let tasks = number("SLURM_ARRAY_TASK_COUNT", 1)?;
-            return shard("SLURM_ARRAY_TASK_ID", task.saturating_sub(first) / step, count.or(tasks));
+            if let (Some(tasks), Some(last)) = (tasks, number("SLURM_ARRAY_TASK_MAX", 0)?)
+                && last.saturating_sub(first) / step + 1 != tasks
+            {
+                return Err(ShardError::Holes { tasks, first, last });
+            }
+            return shard("SLURM_ARRAY_TASK_ID", task, (first, step), agreed("SLURM_ARRAY_TASK_COUNT", tasks)?);
         }
         match (number("PARALLEL_SEQ", 1)?, count) {
-            (Some(job), Some(_)) => shard("PARALLEL_SEQ", job - 1, count),
-            _ => Ok(None),
+            (Some(job), Some(_)) => shard("PARALLEL_SEQ", job, (1, 1), count),
+            (None, Some(count)) => Err(ShardError::NoIndex(count)),
+            (_, None) => Ok(None),
         }
     }
 }
@@ -153,13 +190,31 @@ mod tests {
         is(&slurm("18"), None, "3/3");
         is(&[("PARALLEL_SEQ", "2")], Some(2), "2/2");
         assert_eq!(detect(&[("PARALLEL_SEQ", "2")], None), Ok(None));
-        assert_eq!(detect(&[], Some(3)), Ok(None));
         let wrong = [
             (
                 detect(&[("JOB_COMPLETION_INDEX", "7")], None),
                 "JOB_COMPLETION_INDEX tells which shard this is, and nothing tells of how many",
             ),
-            (detect(&[("JOB_COMPLETION_INDEX", "7")], Some(7)), "JOB_COMPLETION_INDEX is 7, and there are 7 shards"),
+            (detect(&[], Some(3)), "there are to be 3 shards, and nothing tells which this is"),
+            (
+                detect(&[("JOB_COMPLETION_INDEX", "7")], Some(7)),
+                "JOB_COMPLETION_INDEX is 7, which is beyond shard 7 of 7",
+            ),
+            (detect(&[("PARALLEL_SEQ", "5")], Some(4)), "PARALLEL_SEQ is 5, which is beyond shard 4 of 4"),
+            (detect(&slurm("10"), Some(4)), "there are to be 4 shards, and SLURM_ARRAY_TASK_COUNT is 3"),
+            // sbatch --array=2,4
+            (
+                detect(
+                    &[
+                        ("SLURM_ARRAY_TASK_ID", "4"),
+                        ("SLURM_ARRAY_TASK_MIN", "2"),
+                        ("SLURM_ARRAY_TASK_MAX", "4"),
+                        ("SLURM_ARRAY_TASK_COUNT", "2"),
+                    ],
+                    None,
+                ),
+                "the array has 2 tasks from 2 to 4, which are not all of its shards",
+            ),
             (detect(&[("PARALLEL_SEQ", "0")], Some(7)), "PARALLEL_SEQ is \"0\", which is no number from 1 on"),
             (
                 detect(&[("SLURM_ARRAY_TASK_ID", "x")], None),

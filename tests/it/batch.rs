@@ -85,11 +85,16 @@ fn a_catalogue_is_packaged_and_found_complete() -> Check {
         .expect(0)?;
     let rest = batch(&other, &[]).expect(0)?.json()?;
     check!(rest["made"] == 6 && rest["skipped"] == 1, "{rest}");
+    // The plan as a dry run tells it is what a run does.
+    let planned = batch(&world, &["--dry-run"]).expect(0)?.json()?;
+    check!(planned["total"]["complete"] == 7, "{planned}");
     // Only a change of the inputs or the settings is another title.
     all[0]["segment_duration"] = json!(3);
     all[1]["durability"] = json!("process");
     all[2]["threads"] = json!(1);
     jobs(&world, &all);
+    let planned = batch(&world, &["--dry-run"]).expect(10)?.json()?;
+    check!(planned["titles"][0]["state"] == "refused" && planned["total"]["complete"] == 6, "{planned}");
     let changed = batch(&world, &[]).expect(10)?.json()?;
     check!(changed["skipped"] == 6 && changed["failed"] == 1, "{changed}");
     let line = &report(&world.folder.join("jobs.jsonl.report.jsonl"))["t0"];
@@ -99,6 +104,8 @@ fn a_catalogue_is_packaged_and_found_complete() -> Check {
     );
     all[0]["force"] = json!(true);
     jobs(&world, &all);
+    let planned = batch(&world, &["--dry-run"]).expect(0)?.json()?;
+    check!(planned["titles"][0]["state"] == "to_replace", "{planned}");
     let forced = batch(&world, &[]).expect(0)?.json()?;
     check!(forced["skipped"] == 6 && forced["made"] == 1, "{forced}");
     let forced = batch(&world, &[]).expect(0)?.json()?;
@@ -133,15 +140,18 @@ fn everything_that_is_wrong_with_a_jobs_file_is_told_at_once() -> Check {
         String::new(),
         r#"{"content_id": "a", "inputs": [], "out": "out/../out/a"}"#.to_owned(),
         json!({"content_id": "a", "inputs": ["x.ts"], "out": "./out/a"}).to_string(),
+        json!({"content_id": "c", "inputs": ["x.ts"], "out": "out/a/deep"}).to_string(),
     ];
     fs::write(world.folder.join("jobs.jsonl"), lines.join("\n")).unwrap();
     let run = world.run(&["batch", "jobs.jsonl"]).expect(2)?;
     for wanted in [
-        "jobs.jsonl:2:53: segment_duraton: there is no such field, did you mean segment_duration?, and 4 more problems",
+        "jobs.jsonl:2:53: segment_duraton: there is no such field, did you mean segment_duration? (the first of 6 problems)",
         "jobs.jsonl:3:2: expected ident",
         "jobs.jsonl:5:31: inputs: an array of one input or more is wanted",
         "jobs.jsonl:6:15: content_id: the title of line 1 has a too",
         "jobs.jsonl:6:43: out: the title of line 1 has ",
+        "jobs.jsonl:7:1: out: ",
+        "/out/a/deep lies in that of line 1",
     ] {
         check!(run.stderr.contains(wanted), "{wanted} is not in {}", run.stderr);
     }
@@ -338,6 +348,78 @@ fn a_killed_run_goes_on_and_makes_the_same_bytes() -> Check {
     Ok(())
 }
 
+/// What another version has made is complete; what it has begun begins anew, for its bytes may be others.
+#[test]
+fn another_version_goes_on_safely() -> Check {
+    let world = World::new("batch-version");
+    jobs(&world, &titles(2));
+    batch(&world, &[]).expect(0)?;
+    let claim = |id: &str| world.folder.join(format!("home/keys/claims/{id}.json"));
+    let read = |id: &str| -> Value { serde_json::from_slice(&fs::read(claim(id)).unwrap()).unwrap() };
+    for (id, state) in [("t0", "published"), ("t1", "open")] {
+        let mut document = read(id);
+        document["tool"] = json!("keyrung 0.0.9");
+        document["state"] = json!(state);
+        // As keyrung writes it: a claim is replaced only when it is, byte for byte, the one that was read.
+        fs::write(claim(id), format!("{document:#}\n")).unwrap();
+    }
+    fs::remove_dir_all(world.folder.join("out/t1")).unwrap();
+    let before = read("t1");
+    let told = batch(&world, &[]).expect(0)?.json()?;
+    check!(told["skipped"] == 1 && told["made"] == 1, "{told}");
+    let after = read("t1");
+    check!(before["nonce"] != after["nonce"] && before["key"]["key_id"] != after["key"]["key_id"], "{after}");
+    check!(after["tool"] == concat!("keyrung ", env!("CARGO_PKG_VERSION")), "{after}");
+    verify_all(&world, &["t0".to_owned(), "t1".to_owned()])
+}
+
+/// A package that has lost something is not complete, and nothing of it is overwritten either.
+#[test]
+fn a_damaged_package_is_not_complete() -> Check {
+    let world = World::new("batch-damaged");
+    let mut all = titles(2);
+    all[1]["protection"] = json!("none");
+    jobs(&world, &all);
+    batch(&world, &[]).expect(0)?;
+    let wanted = tree(&world.folder.join("out"))?;
+    let name = |id: &str| wanted.keys().find(|name| name.starts_with(id) && name.ends_with("00000.ts")).cloned();
+    let [Some(first), Some(second)] = [name("t0/"), name("t1/")] else { return Err("no segments".to_owned()) };
+    fs::remove_file(world.folder.join("out").join(first)).unwrap();
+    fs::write(world.folder.join("out").join(second), b"short").unwrap();
+    for more in [&["--dry-run"][..], &[]] {
+        batch(&world, more).expect(10)?;
+    }
+    for line in report(&world.folder.join("jobs.jsonl.report.jsonl")).values() {
+        check!(line["code"] == 5 && line["error"].as_str().is_some_and(|error| error.contains("is damaged")), "{line}");
+    }
+    fs::remove_dir_all(world.folder.join("out")).unwrap();
+    batch(&world, &[]).expect(0)?;
+    check!(wanted == tree(&world.folder.join("out"))?, "other bytes were made");
+    Ok(())
+}
+
+#[test]
+fn a_report_overwrites_nothing_else() -> Check {
+    let world = World::new("batch-report");
+    jobs(&world, &titles(1));
+    fs::write(world.folder.join("mine.txt"), "mine\n").unwrap();
+    let before = tree(&world.folder)?;
+    for file in ["jobs.jsonl", "mine.txt"] {
+        batch(&world, &["--report", file]).expect(2)?;
+    }
+    check!(before == tree(&world.folder)?, "something was written");
+    for _ in 0..2 {
+        batch(&world, &["--report", "other.jsonl"]).expect(0)?;
+    }
+    check!(report(&world.folder.join("other.jsonl")).len() == 1, "it is not there");
+    // The dead can be picked out of a report and run again.
+    jobs(&world, &[json!({"content_id": "x", "inputs": ["missing.ts"], "out": "out/x"})]);
+    batch(&world, &[]).expect(10)?;
+    let dead = &report(&world.folder.join("jobs.jsonl.report.jsonl"))["x"]["title"];
+    check!(*dead == json!({"content_id": "x", "inputs": ["missing.ts"], "out": "out/x"}), "{dead}");
+    Ok(())
+}
+
 /// Ctrl-C stops what runs, tells each title's state and how to go on.
 #[test]
 fn an_interrupted_run_says_how_to_go_on() -> Check {
@@ -398,6 +480,10 @@ fn shards_share_a_catalogue_out() -> Check {
     let run = Run::of(command.env("JOB_COMPLETION_INDEX", "1").output().unwrap()).expect(2)?;
     check!(run.stderr.contains("hint: --shards N"), "{}", run.stderr);
     world.run(&["batch", "jobs.jsonl", "--shard", "5/4"]).expect(2)?;
+    world.run(&["batch", "jobs.jsonl", "--shards", "4"]).expect(2)?;
+    fs::write(world.folder.join("nameless.jsonl"), json!({"inputs": ["a.ts"], "out": "b"}).to_string()).unwrap();
+    let run = world.run(&["batch", "nameless.jsonl", "--shard", "1/2"]).expect(2)?;
+    check!(run.stderr.contains("content_id is missing: shards follow it"), "{}", run.stderr);
     Ok(())
 }
 

@@ -17,7 +17,8 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use crate::batch::{Draft, Flaw, Limits, Problem, Shard, Title, Titles, schedule};
+use crate::batch::shard::ShardError;
+use crate::batch::{Draft, Flaw, Limits, Position, Problem, Shard, Title, Titles, schedule};
 use crate::limits;
 use crate::package::input::{InputPlace, InputSpec};
 
@@ -67,7 +68,8 @@ pub struct BatchArgs {
     /// Slurm tells]
     #[arg(long, value_name = "I/N")]
     shard: Option<Shard>,
-    /// How many shards there are, where a scheduler tells only which this is (Kubernetes, GNU parallel)
+    /// How many shards there are, where a scheduler tells only which this is: in an indexed job of Kubernetes, or under GNU
+    /// parallel (seq 4 | parallel -N0 keyrung batch JOBS --shards 4)
     #[arg(long, value_name = "N", conflicts_with = "shard")]
     shards: Option<NonZeroU32>,
     /// Titles at once [default: as many as threads]
@@ -109,6 +111,9 @@ pub fn run(args: &BatchArgs, global: &Global) -> Result<Exit, CliError> {
     let bytes = titles.iter().filter_map(|title| title.bytes).sum();
     let board = Board::new(global, titles.len() as u64, bytes, limits.at_once);
     let place = args.report.clone().unwrap_or_else(|| report::place(jobs, shard));
+    if is_same_file(&place, jobs) {
+        return Err(CliError::usage(format!("{}: the report would overwrite the jobs file", place.display())));
+    }
     let report = Report::open(place, output, &board)?;
     let packages = Packages { form: &form, cancel: &cancel, board: &board };
     let is_over = AtomicBool::new(false);
@@ -125,12 +130,21 @@ pub fn run(args: &BatchArgs, global: &Global) -> Result<Exit, CliError> {
         tally
     });
     board.finish();
-    let exit = report.close(&tally, shard, started.elapsed())?;
-    if tally.interrupted > 0 {
-        let done = format!("interrupted: {} titles are complete, {} are not", tally.done, tally.interrupted);
-        return Err(CliError::new(Exit::Interrupted, done).hint("the same command goes on with those that are not"));
-    }
-    Ok(exit)
+    report.close(&tally, shard, started.elapsed())
+}
+
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let identity = |path: &Path| path.metadata().ok().map(|file| (file.dev(), file.ino()));
+    identity(one).is_some_and(|one| identity(other) == Some(one))
+}
+
+/// Bytes of memory that this process may have: the machine's, or what its control group allows, in a container.
+fn memory() -> u64 {
+    let system = rustix::system::sysinfo();
+    let machine = system.totalram.saturating_mul(u64::from(system.mem_unit));
+    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
+    group.and_then(|most| most.trim().parse::<u64>().ok()).map_or(machine, |most| most.min(machine))
 }
 
 impl BatchArgs {
@@ -140,7 +154,11 @@ impl BatchArgs {
         }
         let environment = |name: &str| std::env::var(name).ok();
         Shard::detect(environment, self.shards.map(NonZeroU32::get)).map_err(|error| {
-            CliError::usage(error.to_string()).hint("--shards N tells how many there are, --shard I/N which this is")
+            let hint = match error {
+                ShardError::NoCount(_) => "--shards N tells how many there are",
+                _ => "--shard I/N tells which this is: --shard \"$SLURM_ARRAY_TASK_ID/4\", --shard {}/4 under GNU parallel",
+            };
+            CliError::usage(error.to_string()).hint(hint)
         })
     }
 
@@ -152,9 +170,7 @@ impl BatchArgs {
             Some(mebibytes) => {
                 mebibytes.checked_mul(1 << 20).ok_or_else(|| CliError::usage("--max-memory is too large"))?
             }
-            None => {
-                rustix::system::sysinfo().totalram.saturating_mul(u64::from(rustix::system::sysinfo().mem_unit)) / 2
-            }
+            None => memory() / 2,
         };
         Ok(Limits { at_once, threads, memory, retries: self.retries, first_wait: Duration::from_secs(1) })
     }
@@ -172,6 +188,11 @@ fn read(jobs: &Path, form: &TitleForm, shard: Option<Shard>, output: Output) -> 
         match title {
             Err(Flaw::Read(error)) => return Err(unreadable(jobs, &error)),
             Err(Flaw::Problem(problem)) => problems.push(problem),
+            // Its default is made of DEST's full name, which may be another on another machine.
+            Ok(draft) if shard.is_some() && !draft.fields.iter().any(|field| field.name == "content_id") => {
+                let message = "content_id is missing: shards follow it".to_owned();
+                problems.push(Problem { at: draft.at, message });
+            }
             Ok(draft) => match form.read(&draft).and_then(|args| all.add(&draft, &args)) {
                 Ok(title) if shard.is_none_or(|shard| shard.holds(&title.content_id)) => titles.push(title),
                 Ok(_) => {}
@@ -179,6 +200,7 @@ fn read(jobs: &Path, form: &TitleForm, shard: Option<Shard>, output: Output) -> 
             },
         }
     }
+    problems.extend(all.nested());
     refuse(jobs, problems, output)?;
     if all.count == 0 {
         return Err(CliError::usage(format!("{}: there is no title in it", jobs.display())));
@@ -210,16 +232,13 @@ pub(super) fn refuse(jobs: &Path, mut problems: Vec<Problem>, output: Output) ->
         return Ok(());
     };
     let name = jobs.display();
-    let rest = problems.len() - 1;
+    let count = problems.len();
+    // In the order of the file, the first of them last: that is the error.
     for problem in problems.iter().skip(1).take(limits::BATCH_PROBLEMS - 1) {
         output.warning(&format!("{name}:{}: {}", problem.at, problem.message));
     }
-    let more = match rest {
-        0 => String::new(),
-        1 => ", and 1 more problem".to_owned(),
-        rest => format!(", and {rest} more problems"),
-    };
-    Err(CliError::usage(format!("{name}:{}: {}{more}", first.at, first.message))
+    let of = if count > 1 { format!(" (the first of {count} problems)") } else { String::new() };
+    Err(CliError::usage(format!("{name}:{}: {}{of}", first.at, first.message))
         .hint("nothing was packaged; keyrung batch --schema lists the fields of a title"))
 }
 
@@ -228,10 +247,28 @@ pub(super) fn refuse(jobs: &Path, mut problems: Vec<Problem>, output: Output) ->
 pub(super) struct Catalogue {
     ids: BTreeMap<String, u64>,
     outs: BTreeMap<String, u64>,
+    places: BTreeMap<String, Position>,
     count: u64,
 }
 
 impl Catalogue {
+    /// Titles whose DEST lies in another's.
+    pub(super) fn nested(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for (out, at) in &self.places {
+            let mut above = out.as_str();
+            while let Some((folder, _)) = above.rsplit_once('/') {
+                above = folder;
+                if let Some(line) = self.outs.get(above) {
+                    let message = format!("out: {out} lies in that of line {line}");
+                    problems.push(Problem { at: *at, message });
+                    break;
+                }
+            }
+        }
+        problems
+    }
+
     /// Adds a title.
     ///
     /// # Errors
@@ -242,6 +279,7 @@ impl Catalogue {
         let fail = |error: CliError| vec![Problem { at: draft.at, message: error.message }];
         let content_id = args.content_id().map_err(fail)?.to_string();
         let out = args.dest().and_then(|dest| Ok(dest.full_name()?)).map_err(fail)?;
+        let out = plain(&out);
         let mut problems = Vec::new();
         let mut shared = |what: &str, value: &str, before: Option<u64>| {
             if let Some(before) = before {
@@ -250,16 +288,37 @@ impl Catalogue {
                 problems.push(Problem { at: field.map_or(draft.at, |field| field.at), message });
             }
         };
-        shared("content_id", &content_id, self.ids.insert(content_id.clone(), line));
-        shared("out", &out, self.outs.insert(out.clone(), line));
+        shared("content_id", &content_id, self.ids.get(&content_id).copied());
+        shared("out", &out, self.outs.get(&out).copied());
+        self.ids.entry(content_id.clone()).or_insert(line);
+        self.outs.entry(out.clone()).or_insert(line);
         if !problems.is_empty() {
             return Err(problems);
         }
+        self.places.insert(out.clone(), draft.at);
         let specs = args.specs().map_err(fail)?;
         let bytes = specs.iter().map(size).sum();
         let json = serde_json::to_string(&draft.to_json()).unwrap_or_default();
         Ok(Title { line, content_id, out, bytes, memory: outlook::memory(args, &specs), json })
     }
+}
+
+/// A full name without `.` and `..`, so that one DEST has one.
+fn plain(name: &str) -> String {
+    if !name.starts_with('/') {
+        return name.trim_end_matches('/').to_owned();
+    }
+    let mut parts = Vec::new();
+    for part in name.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    format!("/{}", parts.join("/"))
 }
 
 /// Bytes of an input; None for one that would have to be asked for over a network. One that is not there has none.

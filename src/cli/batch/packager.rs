@@ -89,7 +89,7 @@ impl Packager for Packages<'_> {
         // What there is to say is in the report.
         let output = Output::new(Format::Text, Volume::Quiet, Color::Never);
         let around = Around { output, cancel: self.cancel, progress: self.board.place(number) };
-        Ok(packaged(&args.execute(&around, Earlier::Wanted)?.ended))
+        Ok(packaged(&args.execute(&around, Earlier::Wanted).map_err(for_titles)?.ended))
     }
 
     fn class(&self, failure: &CliError) -> Class {
@@ -100,6 +100,23 @@ impl Packager for Packages<'_> {
         CliError::new(Exit::Internal, "internal failure")
             .hint("this is a bug in keyrung; please report it with the input")
     }
+}
+
+/// A failure in the words of jobs files, which have fields and no flags.
+pub fn for_titles(error: CliError) -> CliError {
+    let hint = error.hint.as_ref().map(|hint| match hint.as_str() {
+        hint if hint.contains("--force") => {
+            "\"force\": true in the title makes a new package, with a new key".to_owned()
+        }
+        hint => hint.replace("--content-id", "content_id").replace("--key-store", "key_store"),
+    });
+    let message = match error.exit {
+        Exit::Usage if error.message.ends_with(": it exists already") => {
+            format!("{}, and was made of other inputs or with other settings", error.message)
+        }
+        _ => error.message,
+    };
+    CliError { hint, message, ..error }
 }
 
 /// What is told of a title that was packaged.

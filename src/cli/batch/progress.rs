@@ -64,7 +64,7 @@ impl Board {
             bar: match &mode {
                 Mode::Bars(bars, all) => {
                     let bar = bars.insert_before(all, ProgressBar::new(0));
-                    bar.set_style(style("{bar:20} {bytes} of {total_bytes}  {msg}"));
+                    bar.set_style(style("{bar:20} {decimal_bytes} of {decimal_total_bytes}  {msg}"));
                     Some(bar)
                 }
                 _ => None,
@@ -138,10 +138,10 @@ impl Board {
     /// Takes the bars away.
     pub fn finish(&self) {
         if let Mode::Bars(bars, all) = &self.mode {
-            all.finish_and_clear();
             for bar in self.places.iter().filter_map(|place| place.bar.as_ref()) {
                 bar.finish_and_clear();
             }
+            all.finish_and_clear();
             let _ = bars.clear();
         }
     }

@@ -1,8 +1,9 @@
 //! What `keyrung batch` tells: a line of `JOBS.report.jsonl` for each title as it ends, failures as they come, and a
 //! closing table.
 
+use std::collections::BTreeSet;
 use std::fs::{File, TryLockError};
-use std::io::Write;
+use std::io::{BufRead, BufReader, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -13,8 +14,10 @@ use crate::batch::schedule::Ended;
 use crate::batch::{Class, Shard, Tally, Title, Watcher};
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
-use crate::cli::output::{Output, Volume};
+use crate::cli::output::{Format, Output, Volume};
+use crate::cli::signal;
 use crate::cli::table::{Side, Table, bytes};
+use crate::limits;
 use crate::storage::StorageError;
 
 use super::packager::{By, Packaged, Packages};
@@ -37,6 +40,8 @@ struct State {
     broken: Option<String>,
     made: Made,
     failures: Vec<Listed>,
+    /// What to do about them, each once.
+    hints: BTreeSet<String>,
     failed: u64,
 }
 
@@ -85,12 +90,20 @@ impl<'a> Report<'a> {
                 (other, file)
             }
         };
-        let state = State { file, broken: None, made: Made::default(), failures: Vec::new(), failed: 0 };
+        let state = State {
+            file,
+            broken: None,
+            made: Made::default(),
+            failures: Vec::new(),
+            hints: BTreeSet::new(),
+            failed: 0,
+        };
         Ok(Self { output, board, path, state: Mutex::new(state) })
     }
 
     fn write(&self, title: &Title, rest: Value) {
-        let mut line = json!({ "content_id": title.content_id, "line": title.line, "out": title.out });
+        let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let mut line = json!({ "content_id": title.content_id, "line": title.line, "out": title.out, "at": now });
         if let (Value::Object(line), Value::Object(rest)) = (&mut line, rest) {
             line.extend(rest);
         }
@@ -109,7 +122,8 @@ impl<'a> Report<'a> {
         let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
         let Made { made, skipped, bytes_in, bytes_out } = state.made;
         let titles = tally.done + tally.permanent + tally.transient + tally.interrupted;
-        self.output.json(&json!({
+        let error = error_of(tally, state.broken.as_deref(), &self.path);
+        let mut summary = json!({
             "titles": titles,
             "made": made,
             "skipped": skipped,
@@ -121,7 +135,13 @@ impl<'a> Report<'a> {
             "elapsed": elapsed.as_secs_f64(),
             "shard": shard.map(|shard| shard.to_string()),
             "report": self.path.display().to_string(),
-        }));
+        });
+        if let (Value::Object(summary), Some(error)) = (&mut summary, &error) {
+            summary.insert("error".to_owned(), json!(error.message));
+            summary.insert("hint".to_owned(), json!(error.hint));
+            summary.insert("code".to_owned(), json!(error.exit.code()));
+        }
+        self.output.json(&summary);
         if self.output.volume() != Volume::Quiet {
             if !state.failures.is_empty() {
                 let mut table = Table::new(&[
@@ -142,6 +162,9 @@ impl<'a> Report<'a> {
                     ]);
                 }
                 self.output.text(&table.render());
+                for hint in &state.hints {
+                    self.output.text(&format!("hint: {hint}\n"));
+                }
                 let more = state.failed.saturating_sub(state.failures.len() as u64);
                 if more > 0 {
                     self.output.text(&format!("and {more} more\n"));
@@ -165,9 +188,11 @@ impl<'a> Report<'a> {
                 self.path.display()
             ));
         }
-        if let Some(why) = state.broken {
-            return Err(CliError::new(Exit::Storage, format!("{}: {why}", self.path.display()))
-                .hint("the packages are not touched by it: the same command writes a new report"));
+        match error {
+            // One document is all that there is to be.
+            Some(error) if self.output.format() == Format::Json => return Ok(error.exit),
+            Some(error) => return Err(error),
+            None => {}
         }
         Ok(match tally {
             // Titles that may work later come first: a scheduler that gives up on the others must not give up on them.
@@ -178,9 +203,27 @@ impl<'a> Report<'a> {
     }
 }
 
+/// What stands against the run as a whole.
+fn error_of(tally: &Tally, broken: Option<&str>, report: &Path) -> Option<CliError> {
+    if tally.interrupted > 0 {
+        let done = format!("interrupted: {} titles are complete, {} are not", tally.done, tally.interrupted);
+        let error = CliError::new(Exit::Interrupted, done).hint("the same command goes on with those that are not");
+        return Some(signal::name(error));
+    }
+    broken.map(|why| {
+        CliError::new(Exit::Storage, format!("{}: {why}", report.display()))
+            .hint("the packages are not touched by it: the same command writes a new report")
+    })
+}
+
 fn locked(path: &Path) -> Result<Option<File>, CliError> {
     let mut options = File::options();
-    let file = options.create(true).truncate(false).write(true).open(path).map_err(|error| failed(path, error))?;
+    let mut file =
+        options.create(true).truncate(false).read(true).write(true).open(path).map_err(|error| failed(path, error))?;
+    if !is_report(&mut file).map_err(|error| failed(path, error))? {
+        let message = format!("{} holds something else than a report, and is not overwritten", path.display());
+        return Err(CliError::usage(message).hint("--report FILE puts the report elsewhere"));
+    }
     match file.try_lock() {
         Ok(()) => {
             file.set_len(0).map_err(|error| failed(path, error))?;
@@ -193,6 +236,15 @@ fn locked(path: &Path) -> Result<Option<File>, CliError> {
             Ok(Some(file))
         }
     }
+}
+
+/// Whether a file is empty or begins as a report does.
+fn is_report(file: &mut File) -> std::io::Result<bool> {
+    let mut line = Vec::new();
+    BufReader::new(file.take(limits::BATCH_LINE_BYTES * 2)).read_until(b'\n', &mut line)?;
+    file.rewind()?;
+    let is_line = |line: &[u8]| serde_json::from_slice::<Value>(line).is_ok_and(|line| line["status"].is_string());
+    Ok(line.is_empty() || is_line(&line))
 }
 
 fn failed(path: &Path, error: std::io::Error) -> CliError {
@@ -277,16 +329,23 @@ impl Report<'_> {
                 class,
                 message: failure.message.clone(),
             });
+            state.hints.extend(failure.hint.clone());
         }
+        let is_listed = state.failed <= LISTED as u64;
         drop(state);
-        let text = format!("{} (line {}) failed: {}", title.content_id, title.line, failure.message);
-        self.board.aside(|| self.output.warning(&text));
+        // A store that is down fails them all; the report has every one.
+        if is_listed || self.output.volume() == Volume::Verbose {
+            let text = format!("{} (line {}) failed: {}", title.content_id, title.line, failure.message);
+            self.board.aside(|| self.output.warning(&text));
+        }
         json!({
             "status": "failed",
             "class": if class == Class::Transient { "transient" } else { "permanent" },
             "error": failure.message,
             "hint": failure.hint,
             "code": failure.exit.code(),
+            // What was asked for, so that the dead can be picked out of the report and run again.
+            "title": serde_json::from_str::<Value>(&title.json).unwrap_or_default(),
         })
     }
 }
