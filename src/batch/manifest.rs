@@ -23,14 +23,28 @@ pub struct Position {
     pub column: u64,
 }
 
-impl Position {
-    /// The place of the byte `offset` of `text`, which begins on `line`.
-    pub(super) fn within(text: &str, offset: usize, line: u64) -> Self {
-        let before = text.get(..offset).unwrap_or(text);
-        let start = before.rfind('\n').map_or(0, |at| at + 1);
-        let lines = before.bytes().filter(|byte| *byte == b'\n').count() as u64;
-        let column = before.get(start..).unwrap_or_default().chars().count() as u64 + 1;
-        Self { line: line + lines, column }
+/// A text whose every byte has a place.
+pub(super) struct Lines<'a> {
+    text: &'a str,
+    /// Where each line begins.
+    starts: Vec<usize>,
+    /// The number of the first.
+    first: u64,
+}
+
+impl<'a> Lines<'a> {
+    /// A text that begins on this line.
+    pub(super) fn new(text: &'a str, first: u64) -> Self {
+        let ends = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        Self { text, starts: std::iter::once(0).chain(ends.map(|(at, _)| at + 1)).collect(), first }
+    }
+
+    /// The place of the byte at `offset`.
+    pub(super) fn at(&self, offset: usize) -> Position {
+        let line = self.starts.partition_point(|start| *start <= offset).saturating_sub(1);
+        let start = self.starts.get(line).copied().unwrap_or(0);
+        let before = self.text.get(start..offset).or_else(|| self.text.get(start..)).unwrap_or_default();
+        Position { line: self.first + line as u64, column: before.chars().count() as u64 + 1 }
     }
 }
 
@@ -180,23 +194,34 @@ impl Iterator for Titles {
 
 /// Reads one title of JSON Lines.
 fn line(text: &str, number: u64) -> Result<Draft, Problem> {
+    let lines = Lines::new(text, number);
     let fields: RawFields<'_> = serde_json::from_str(text).map_err(|error| {
-        let column = error.column().max(1) as u64;
+        // serde counts bytes.
+        let start = lines.starts.get(error.line().saturating_sub(1)).copied().unwrap_or(0);
+        let at = lines.at(start + error.column().saturating_sub(1));
         let message = error.to_string();
         // The place is told beside the message.
-        let message = message.split(" at line ").next().unwrap_or_default().to_owned();
-        Problem { at: Position { line: number + error.line().saturating_sub(1) as u64, column }, message }
+        Problem { at, message: message.split(" at line ").next().unwrap_or_default().to_owned() }
     })?;
     let indent = text.len() - text.trim_start().len();
-    let mut draft = Draft { at: Position::within(text, indent, number), fields: Vec::new() };
+    let mut draft = Draft { at: lines.at(indent), fields: Vec::new() };
     for (name, value) in fields.0 {
         // `value` is a part of `text`.
         let offset = (value.get().as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
         let quoted = text.get(..offset).and_then(|before| before.rfind(&format!("\"{name}\"")));
-        let name_at = Position::within(text, quoted.unwrap_or(offset), number);
-        let at = Position::within(text, offset, number);
+        let name_at = lines.at(quoted.unwrap_or(offset));
+        let at = lines.at(offset);
         if draft.fields.iter().any(|field| field.name == name) {
             return Err(Problem { at: name_at, message: format!("{name} is there twice") });
+        }
+        // The last of two that are called the same would win without a word.
+        if let Ok(inner) = serde_json::from_str::<RawFields<'_>>(value.get()) {
+            let mut names: Vec<&str> = inner.0.iter().map(|(inner, _)| inner.as_str()).collect();
+            names.sort_unstable();
+            if let Some(pair) = names.windows(2).find(|pair| pair.first() == pair.last()) {
+                let twice = pair.first().copied().unwrap_or_default();
+                return Err(Problem { at, message: format!("{name}: {twice} is there twice") });
+            }
         }
         let value = serde_json::from_str(value.get()).map_err(|error| Problem { at, message: error.to_string() })?;
         draft.fields.push(Field { name, name_at, at, value });
@@ -278,7 +303,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_has_its_place_and_the_rest_is_read() {
-        let text = "{\"out\":\"a\"}\nnot json\n[1]\n{\"out\":\"a\",\"out\":\"b\"}\n{\"out\":\"a\"} x\n{\"out\":\"b\"}";
+        let text = "{\"out\":\"a\"}\nnot json\n[1]\n{\"out\":\"a\",\"out\":\"b\"}\n{\"out\":\"ä\",\"context\":{\"a\":\"b\",\"a\":\"c\"}}\n{\"out\":\"ä\"} x\n{\"out\":\"b\"}";
         let titles = read("a.jsonl", text.as_bytes());
         let problems: Vec<_> = titles.iter().filter_map(|title| title.as_ref().err()).collect();
         let told: Vec<_> = problems.iter().map(|p| format!("{} {}", p.at, p.message)).collect();
@@ -288,7 +313,8 @@ mod tests {
                 "2:2 expected ident",
                 "3:1 invalid type: sequence, expected a title, which is a JSON object",
                 "4:12 out is there twice",
-                "5:13 trailing characters",
+                "5:22 context: a is there twice",
+                "6:13 trailing characters",
             ]
         );
         assert_eq!(titles.iter().filter(|title| title.is_ok()).count(), 2);

@@ -214,7 +214,9 @@ impl Crew<'_> {
 
     /// Threads for a title: a part of all for each that will run beside it, and what nobody else uses.
     fn take(&self, state: &mut State, title: &Title) -> Share {
-        let beside = (state.running + state.fresh.len() + state.later.len()).min(self.limits.at_once - 1);
+        let fit = usize::try_from(self.limits.memory / title.memory.max(1)).unwrap_or(usize::MAX).max(1);
+        let most = self.limits.at_once.min(fit) - 1;
+        let beside = (state.running + state.fresh.len() + state.later.len()).min(most);
         let free = self.limits.threads.saturating_sub(state.threads);
         let threads = (self.limits.threads / (beside + 1)).min(free).max(1);
         state.running += 1;

@@ -4,11 +4,12 @@ use serde_json::{Map, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::manifest::{Draft, Field, Position, Problem};
+use super::manifest::{Draft, Field, Lines, Position, Problem};
 
 /// Reads all titles. A file that is no TOML gives its problems alone.
 pub fn read(text: &str) -> Vec<Result<Draft, Problem>> {
-    let at = |offset: usize| Position::within(text, offset, 1);
+    let lines = Lines::new(text, 1);
+    let at = |offset: usize| lines.at(offset);
     let (document, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         let problem = |error: &toml::de::Error| {

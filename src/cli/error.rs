@@ -146,7 +146,7 @@ impl From<PackageError> for CliError {
             PackageError::Usage { hint, .. } => Self::usage(message).with(hint),
             PackageError::Claimed { hint, .. } => Self::usage(message).hint(hint),
             PackageError::Damaged { .. } => Self::new(Exit::Storage, message)
-                .hint("remove it, and the same command makes the same bytes again; --force makes others"),
+                .hint("remove it, and the same command makes it again; --force replaces it, with a new key"),
             PackageError::Input { source, .. } => Self { message, ..source.into() },
             PackageError::Ladder(error) => error.into(),
             PackageError::Read { source, .. } => Self::new(Exit::Input, message).again(of_io(&source)),

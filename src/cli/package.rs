@@ -34,7 +34,7 @@ use super::args::Global;
 use super::bucket_args::BucketArgs;
 use super::error::CliError;
 use super::file::sealed::{self, WrappedKeyArgs};
-use super::input_decryption;
+use super::input_decryption::{self, InputDecryptionArg};
 use super::key_access::{ContextArgs, KeyStoreArgs, ProviderArgs};
 use super::output::Output;
 use super::package_job::{self, JobArgs};
@@ -217,7 +217,7 @@ pub fn run(args: PackageArgs, global: &Global) -> Result<(), CliError> {
     }
     let finished = args.execute(&around, Earlier::InTheWay);
     progress.finish();
-    let Finished { job, plan, ended, filled } = finished?;
+    let Finished { job, plan, ended, filled, .. } = finished?;
     match ended {
         Ended::Made(outcome) => report::made(output, &job, &outcome, filled.as_ref()),
         Ended::WasPublished(published) => report::was_published(output, &job, &plan, &published, filled.as_ref()),
@@ -249,6 +249,8 @@ pub(super) struct Finished {
     pub ended: Ended,
     /// The job of Elastic Transcoder with the package's key in it.
     pub filled: Option<Value>,
+    /// What was warned of before it began.
+    pub warnings: Vec<&'static str>,
 }
 
 impl PackageArgs {
@@ -300,7 +302,8 @@ impl PackageArgs {
             let md5 = self.wrapped.wrapped_key_md5.or(asked.and_then(|asked| asked.md5));
             check_wrapped_key(keys.provider, protection, md5.as_ref(), output)?;
         }
-        for warning in self.warnings(asked) {
+        let warnings = self.warnings(asked);
+        for warning in &warnings {
             output.warning(warning);
         }
         let found = match earlier {
@@ -313,7 +316,8 @@ impl PackageArgs {
                 // Another run may have put it there since it was looked for.
                 Err(PackageError::Storage(StorageError::Exists { operation, path })) if earlier == Earlier::Wanted => {
                     let exists = PackageError::Storage(StorageError::Exists { operation, path });
-                    let found = published::published(&job, &plan, keys.as_ref())?.ok_or(exists)?;
+                    let found = published::published(&job, &plan, keys.as_ref())?;
+                    let found = found.ok_or_else(|| published::in_the_way(&job, exists))?;
                     Ended::WasPublished(Box::new(found))
                 }
                 ended => ended?,
@@ -324,7 +328,7 @@ impl PackageArgs {
             Ended::WasPublished(published) => published.key.as_ref(),
         };
         let filled = self.fill(transcoder_job.as_ref(), key, output)?;
-        Ok(Finished { job, plan, ended, filled })
+        Ok(Finished { job, plan, ended, filled, warnings })
     }
 
     /// The inputs as they were typed, read.
@@ -333,6 +337,14 @@ impl PackageArgs {
     /// For what is none.
     pub(super) fn specs(&self) -> Result<Vec<InputSpec>, CliError> {
         Ok(self.inputs.iter().map(|text| InputSpec::parse(text)).collect::<Result<Vec<_>, _>>()?)
+    }
+
+    /// Checks what is read only when it is used.
+    ///
+    /// # Errors
+    /// What is wrong with it, without its value.
+    pub(super) fn check_input_decryption(&self) -> Result<(), String> {
+        self.input_decryption.iter().try_for_each(|text| text.parse::<InputDecryptionArg>().map(|_| ()))
     }
 
     /// With so many threads at most.

@@ -120,9 +120,15 @@ pub(super) fn step(
     if is_same && adopt {
         return Ok(Step::Adopt);
     }
-    // Nothing stands under an open claim. Nobody can run standard input again as it was, and another version may make
+    // Nothing stands under an open claim, or one whose package is gone. Nobody can run standard input again as it was, and another version may make
     // other bytes, for which the same IVs must not be used.
-    let is_given_up = claim.state == ClaimState::Open && !(identity.repeatable && claim.is_of_this_version());
+    let is_given_up = match claim.state {
+        ClaimState::Open => {
+            // A bucket is not locked while a run of another version stores under its claim.
+            !identity.repeatable || (!claim.is_of_this_version() && job.dest.is_folder())
+        }
+        ClaimState::Published => is_vacant && claim.plan == identity.digest && !claim.is_of_this_version(),
+    };
     if job.replace == Replace::Refuse && !is_given_up {
         let hint = match claim.state {
             ClaimState::Open => "run it again as it was, or give that claim up with --force",

@@ -192,7 +192,11 @@ pub fn run(
                 uri.map(Some).map_err(PackageError::Internal)
             };
             let aes = Protection::Aes128 { key: &claimed.key, ivs: &ivs };
-            build(plan, &job.making, &site, aes, uri, cancel, progress)?
+            let built = build(plan, &job.making, &site, aes, uri, cancel, progress);
+            if let (Err(PackageError::Changed { .. }), Some((_, keys))) = (&built, with_keys(job, keys)?) {
+                withdraw(protection, claimed, keys);
+            }
+            built?
         }
         _ => {
             let none = |_: &str| Ok(None::<KeyUri>);
@@ -228,6 +232,14 @@ pub fn run(
         key: claimed.map(|claimed| claimed.claim.key),
         elapsed: started.elapsed(),
     })))
+}
+
+/// Gives up a claim whose plan nobody can make any more: the input that it was made of has changed. Nothing stands under
+/// it. Where that fails, the claim is in the way of the next run, which says so.
+fn withdraw(protection: &ProtectionPlan, claimed: &Claimed, keys: &Keys<'_>) {
+    if keys.store.claim_delete(&claimed.claim.content_id).is_ok() && protection.key == KeyChoice::New {
+        let _ = keys.store.delete(&claimed.claim.key.key_id);
+    }
 }
 
 /// Bytes that the package will take at least.

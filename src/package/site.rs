@@ -50,16 +50,17 @@ impl Destination {
         matches!(self, Self::Folder(_))
     }
 
-    /// The commit record that is there.
-    pub(super) fn record(&self) -> Option<Vec<u8>> {
+    /// The commit record that is there; None where none is. That it cannot be read is not that there is none.
+    pub(super) fn record(&self) -> Result<Option<Vec<u8>>, StorageError> {
         match self {
             Self::Folder(folder) => {
-                durable::read_limited(&folder.join(RECORD_FILE), limits::MAX_COMMIT_RECORD_BYTES).ok()
+                match durable::read_limited(&folder.join(RECORD_FILE), limits::MAX_COMMIT_RECORD_BYTES) {
+                    Err(StorageError::NotFound { .. } | StorageError::NotADirectory { .. }) => Ok(None),
+                    read => read.map(Some),
+                }
             }
             #[cfg(feature = "aws")]
-            Self::Bucket { at, encryption } => {
-                Upload::record_at(at, encryption).ok().flatten().map(|bytes| bytes.to_vec())
-            }
+            Self::Bucket { at, encryption } => Ok(Upload::record_at(at, encryption)?.map(|bytes| bytes.to_vec())),
         }
     }
 
@@ -73,15 +74,29 @@ impl Destination {
     }
 
     /// What of a package in a folder is missing or of another length than its record says, the first of it.
-    pub(super) fn damage(&self, record: &Record) -> Option<String> {
+    ///
+    /// # Errors
+    /// When it cannot be told.
+    pub(super) fn damage(&self, record: &Record) -> Result<Option<String>, StorageError> {
         match self {
-            Self::Folder(folder) => record.files.iter().find_map(|file| match folder.join(&file.path).metadata() {
-                Ok(there) if there.len() == file.bytes => None,
-                Ok(there) => Some(format!("{} has {} bytes of {}", file.path, there.len(), file.bytes)),
-                Err(error) => Some(format!("{}: {error}", file.path)),
-            }),
+            Self::Folder(folder) => {
+                for file in &record.files {
+                    let path = folder.join(&file.path);
+                    match path.metadata() {
+                        Ok(there) if there.len() == file.bytes => {}
+                        Ok(there) => {
+                            return Ok(Some(format!("{} has {} bytes of {}", file.path, there.len(), file.bytes)));
+                        }
+                        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                            return Ok(Some(format!("{} is missing", file.path)));
+                        }
+                        Err(error) => return Err(StorageError::new("look at", &path, error)),
+                    }
+                }
+                Ok(None)
+            }
             #[cfg(feature = "aws")]
-            Self::Bucket { .. } => None,
+            Self::Bucket { .. } => Ok(None),
         }
     }
 

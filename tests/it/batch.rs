@@ -395,6 +395,58 @@ fn a_damaged_package_is_not_complete() -> Check {
     fs::remove_dir_all(world.folder.join("out")).unwrap();
     batch(&world, &[]).expect(0)?;
     check!(wanted == tree(&world.folder.join("out"))?, "other bytes were made");
+    // Who says force has it replaced.
+    all.iter_mut().for_each(|title| title["force"] = json!(true));
+    jobs(&world, &all);
+    fs::remove_file(world.folder.join("out/t0/master.m3u8")).unwrap();
+    let planned = batch(&world, &["--dry-run"]).expect(0)?.json()?;
+    check!(planned["titles"][0]["state"] == "to_replace" && planned["total"]["complete"] == 1, "{planned}");
+    let told = batch(&world, &[]).expect(0)?.json()?;
+    check!(told["made"] == 1 && told["skipped"] == 1, "{told}");
+    verify_all(&world, &["t0".to_owned()])
+}
+
+/// With force, a package is made anew when it is known to be another, and not when it cannot be read.
+#[test]
+fn force_replaces_nothing_that_cannot_be_read() -> Check {
+    let world = World::new("batch-unreadable");
+    let mut all = titles(1);
+    all[0]["force"] = json!(true);
+    jobs(&world, &all);
+    batch(&world, &[]).expect(0)?;
+    let path = world.folder.join("out/t0/keyrung.json");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replacen('{', "{\"later\": 1,", 1)).unwrap();
+    let before = tree(&world.folder.join("out"))?;
+    batch(&world, &[]).expect(10)?;
+    check!(before == tree(&world.folder.join("out"))?, "it was replaced");
+    let line = &report(&world.folder.join("jobs.jsonl.report.jsonl"))["t0"];
+    check!(line["error"].as_str().is_some_and(|error| error.contains("another version of keyrung")), "{line}");
+    Ok(())
+}
+
+/// An input that grew while it was read leaves no claim that stands in the way of the next try.
+#[test]
+fn an_input_that_changes_is_packaged_at_the_next_try() -> Check {
+    let world = World::new("batch-changes");
+    let (input, more) = (world.folder.join("in.ts"), fs::read(fixture("plain")).unwrap());
+    fs::write(&input, more.repeat(40)).unwrap();
+    jobs(&world, &[json!({"content_id": "t", "inputs": ["in.ts"], "out": "out/t", "segment_duration": 2})]);
+    let grow = |path: std::path::PathBuf, bytes: Vec<u8>| {
+        thread::spawn(move || {
+            for _ in 0..400 {
+                let mut file = fs::File::options().append(true).open(&path).unwrap();
+                std::io::Write::write_all(&mut file, &bytes).unwrap();
+                thread::sleep(Duration::from_millis(2));
+            }
+        })
+    };
+    let growing = grow(input, more[..188 * 50].to_vec());
+    let run = batch(&world, &[]).expect(0)?;
+    growing.join().unwrap();
+    check!(run.stderr.contains("changed while it was read; tried again"), "it was not noticed: {}", run.stderr);
+    let keys = world.run(&["key", "list", "--json"]).expect(0)?.json()?;
+    check!(keys["keys"].as_array().map(Vec::len) == Some(1), "keys of tries that failed are kept: {keys}");
     Ok(())
 }
 

@@ -114,7 +114,7 @@ pub fn run(args: &BatchArgs, global: &Global) -> Result<Exit, CliError> {
     if is_same_file(&place, jobs) {
         return Err(CliError::usage(format!("{}: the report would overwrite the jobs file", place.display())));
     }
-    let report = Report::open(place, output, &board)?;
+    let report = Report::open(place, jobs, output, &board)?;
     let packages = Packages { form: &form, cancel: &cancel, board: &board };
     let is_over = AtomicBool::new(false);
     let tally = thread::scope(|scope| {
@@ -143,8 +143,13 @@ fn is_same_file(one: &Path, other: &Path) -> bool {
 fn memory() -> u64 {
     let system = rustix::system::sysinfo();
     let machine = system.totalram.saturating_mul(u64::from(system.mem_unit));
-    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
-    group.and_then(|most| most.trim().parse::<u64>().ok()).map_or(machine, |most| most.min(machine))
+    let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let own = groups.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+    let limit = |group: &Path| {
+        let most = std::fs::read_to_string(Path::new("/sys/fs/cgroup").join(group).join("memory.max")).ok()?;
+        most.trim().parse::<u64>().ok()
+    };
+    Path::new(own).ancestors().filter_map(limit).fold(machine, u64::min)
 }
 
 impl BatchArgs {

@@ -1,7 +1,5 @@
 //! What a title would take: looked up where it can be had at once, estimated where all of the input would have to be read.
 
-use std::thread;
-
 use crate::cli::error::CliError;
 use crate::cli::package::{Around, PackageArgs};
 use crate::keys::ProviderName;
@@ -54,11 +52,10 @@ pub fn memory(args: &PackageArgs, specs: &[InputSpec]) -> u64 {
     // A thread has eight tiles of 128 KiB and room to pick packets in; an input has its window and its scanner.
     const OF_THREAD: u64 = 2 << 20;
     const OF_INPUT: u64 = 2 << 20;
-    let threads = thread::available_parallelism().map_or(1, |threads| threads.get() as u64);
     let is_remote = specs.iter().any(|spec| !matches!(spec.place, InputPlace::File(_)))
         || args.dest().is_ok_and(|dest| !dest.is_folder());
     let held = if is_remote { args.memory() } else { 0 };
-    threads * OF_THREAD + specs.len() as u64 * OF_INPUT + held
+    OF_THREAD + specs.len() as u64 * OF_INPUT + held
 }
 
 /// Looks into a title's inputs, and whether its package is there.

@@ -10,7 +10,7 @@ use crate::batch::{Class, Draft, Packager, Problem, Share, Title};
 use crate::cli::error::{Again, CliError};
 use crate::cli::exit::Exit;
 use crate::cli::output::{Color, Format, Output, Volume};
-use crate::cli::package::{Around, Earlier, PackageArgs};
+use crate::cli::package::{Around, Earlier, Finished, PackageArgs};
 use crate::package::job::Ended;
 
 use super::progress::Board;
@@ -45,6 +45,8 @@ pub struct Packaged {
     pub warnings: Vec<Value>,
     /// How often the inputs were found damaged, by kind.
     pub faults: Value,
+    /// The job of Elastic Transcoder with the key in it.
+    pub job: Option<Value>,
 }
 
 /// Which run packaged a title.
@@ -89,7 +91,11 @@ impl Packager for Packages<'_> {
         // What there is to say is in the report.
         let output = Output::new(Format::Text, Volume::Quiet, Color::Never);
         let around = Around { output, cancel: self.cancel, progress: self.board.place(number) };
-        Ok(packaged(&args.execute(&around, Earlier::Wanted).map_err(for_titles)?.ended))
+        let Finished { ended, filled, warnings, .. } = args.execute(&around, Earlier::Wanted).map_err(for_titles)?;
+        let mut packaged = packaged(&ended);
+        packaged.job = filled;
+        packaged.warnings.extend(warnings.iter().map(|text| json!({ "code": "setting", "message": text })));
+        Ok(packaged)
     }
 
     fn class(&self, failure: &CliError) -> Class {
@@ -97,26 +103,25 @@ impl Packager for Packages<'_> {
     }
 
     fn panicked(&self) -> CliError {
-        CliError::new(Exit::Internal, "internal failure")
-            .hint("this is a bug in keyrung; please report it with the input")
+        internal()
     }
+}
+
+/// A bug.
+pub fn internal() -> CliError {
+    CliError::new(Exit::Internal, "internal failure").hint("this is a bug in keyrung; please report it with the input")
 }
 
 /// A failure in the words of jobs files, which have fields and no flags.
 pub fn for_titles(error: CliError) -> CliError {
-    let hint = error.hint.as_ref().map(|hint| match hint.as_str() {
-        hint if hint.contains("--force") => {
-            "\"force\": true in the title makes a new package, with a new key".to_owned()
-        }
-        hint => hint.replace("--content-id", "content_id").replace("--key-store", "key_store"),
-    });
-    let message = match error.exit {
-        Exit::Usage if error.message.ends_with(": it exists already") => {
-            format!("{}, and was made of other inputs or with other settings", error.message)
-        }
-        _ => error.message,
+    let words = |text: &str| {
+        let text = text.replace("--force", "\"force\": true");
+        text.replace("--content-id", "content_id")
+            .replace("--key-store", "key_store")
+            .replace("--key-provider", "key_provider")
     };
-    CliError { hint, message, ..error }
+    let hint = error.hint.as_deref().map(words);
+    CliError { hint, ..error }
 }
 
 /// What is told of a title that was packaged.
@@ -131,6 +136,7 @@ pub fn packaged(ended: &Ended) -> Packaged {
             bytes_out: outcome.built.bytes_out,
             warnings: outcome.warnings.iter().map(crate::cli::package_report::warning_json).collect(),
             faults: faults(&outcome.built.faults),
+            job: None,
         },
         Ended::WasPublished(published) => Packaged {
             by: By::AnEarlierRun,
@@ -141,6 +147,7 @@ pub fn packaged(ended: &Ended) -> Packaged {
             bytes_out: published.record.files.iter().map(|file| file.bytes).sum(),
             warnings: Vec::new(),
             faults: json!({}),
+            job: None,
         },
     }
 }

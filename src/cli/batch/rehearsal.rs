@@ -1,5 +1,6 @@
 //! `keyrung batch --dry-run`: what would be done, title by title, and what all of it takes.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -7,7 +8,7 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::batch::Title;
+use crate::batch::{Class, Title};
 use crate::cli::args::Global;
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
@@ -17,7 +18,7 @@ use crate::cli::table::{Side, Table, bytes};
 use crate::package::progress::Silent;
 
 use super::outlook::{Outlook, State, outlook};
-use super::packager;
+use super::packager::{self, Packages};
 use super::title::TitleForm;
 
 /// Looks into the inputs of all titles, `at_once` of them at a time. Estimates: the head of each input tells its bit rate,
@@ -39,7 +40,8 @@ pub fn run(
         for _ in 0..at_once {
             scope.spawn(|| {
                 while let Some((number, title)) = take(titles, &next, cancel) {
-                    let seen = look(title, form, cancel);
+                    let seen = catch_unwind(AssertUnwindSafe(|| look(title, form, cancel)));
+                    let seen = seen.unwrap_or_else(|_| Err(packager::internal()));
                     looked.lock().unwrap_or_else(PoisonError::into_inner).push((number, seen));
                 }
             });
@@ -81,7 +83,7 @@ fn tell(titles: &[Title], looked: &[(usize, Result<Outlook, CliError>)], output:
     ]);
     let mut documents = Vec::new();
     let mut sum = Outlook::default();
-    let (mut complete, mut refused) = (0u64, 0u64);
+    let (mut complete, mut refused, mut transient) = (0u64, 0u64, 0u64);
     for (number, seen) in looked {
         let Some(title) = titles.get(*number) else {
             continue;
@@ -90,13 +92,16 @@ fn tell(titles: &[Title], looked: &[(usize, Result<Outlook, CliError>)], output:
         match seen {
             Err(error) => {
                 refused += 1;
+                let class = Packages::class_of(error);
+                transient += u64::from(class == Class::Transient);
+                let class = if class == Class::Transient { "transient" } else { "permanent" };
                 output.warning(&format!("{} (line {}) would fail: {}", title.content_id, title.line, error.message));
                 let row =
                     [title.content_id.as_str(), &title.line.to_string(), "refused", "", "", "", "", "", &title.out];
                 table.row(row.map(str::to_owned).into());
                 extend(
                     &mut document,
-                    json!({ "state": "refused", "error": error.message, "hint": error.hint, "code": error.exit.code() }),
+                    json!({ "state": "refused", "class": class, "error": error.message, "hint": error.hint, "code": error.exit.code() }),
                 );
             }
             Ok(outlook) => {
@@ -134,7 +139,11 @@ fn tell(titles: &[Title], looked: &[(usize, Result<Outlook, CliError>)], output:
     let mut total = numbers(&sum);
     extend(&mut total, json!({ "to_do": to_do, "complete": complete, "refused": refused }));
     output.json(&json!({ "dry_run": true, "titles": documents, "total": total }));
-    let exit = if refused > 0 { Exit::TitlesFailed } else { Exit::Done };
+    let exit = match (transient, refused) {
+        (1.., _) => Exit::TitlesToRetry,
+        (0, 1..) => Exit::TitlesFailed,
+        (0, 0) => Exit::Done,
+    };
     if output.volume() == Volume::Quiet {
         return exit;
     }

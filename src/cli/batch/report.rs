@@ -2,8 +2,9 @@
 //! closing table.
 
 use std::collections::BTreeSet;
-use std::fs::{File, TryLockError};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{BufRead, BufReader, Read, Seek, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -78,15 +79,16 @@ impl<'a> Report<'a> {
     ///
     /// # Errors
     /// When it cannot be made.
-    pub fn open(path: PathBuf, output: Output, board: &'a Board) -> Result<Self, CliError> {
-        let (path, file) = match locked(&path)? {
+    pub fn open(path: PathBuf, jobs: &Path, output: Output, board: &'a Board) -> Result<Self, CliError> {
+        let mode = jobs.metadata().map_or(0o600, |jobs| jobs.mode() & 0o666);
+        let (path, file) = match locked(&path, mode)? {
             Some(file) => (path, file),
             None => {
                 let mut other = path.clone().into_os_string();
                 other.push(format!(".{}", std::process::id()));
                 let other = PathBuf::from(other);
                 output.note(&format!("another run writes {}: this one writes {}", path.display(), other.display()));
-                let file = File::create(&other).map_err(|error| failed(&other, error))?;
+                let file = options(mode).open(&other).map_err(|error| failed(&other, error))?;
                 (other, file)
             }
         };
@@ -216,10 +218,15 @@ fn error_of(tally: &Tally, broken: Option<&str>, report: &Path) -> Option<CliErr
     })
 }
 
-fn locked(path: &Path) -> Result<Option<File>, CliError> {
+/// A file to append to, made with the jobs file's mode: it holds titles too.
+fn options(mode: u32) -> OpenOptions {
     let mut options = File::options();
-    let mut file =
-        options.create(true).truncate(false).read(true).write(true).open(path).map_err(|error| failed(path, error))?;
+    options.create(true).read(true).append(true).mode(mode);
+    options
+}
+
+fn locked(path: &Path, mode: u32) -> Result<Option<File>, CliError> {
+    let mut file = options(mode).open(path).map_err(|error| failed(path, error))?;
     if !is_report(&mut file).map_err(|error| failed(path, error))? {
         let message = format!("{} holds something else than a report, and is not overwritten", path.display());
         return Err(CliError::usage(message).hint("--report FILE puts the report elsewhere"));
@@ -244,7 +251,11 @@ fn is_report(file: &mut File) -> std::io::Result<bool> {
     BufReader::new(file.take(limits::BATCH_LINE_BYTES * 2)).read_until(b'\n', &mut line)?;
     file.rewind()?;
     let is_line = |line: &[u8]| serde_json::from_slice::<Value>(line).is_ok_and(|line| line["status"].is_string());
-    Ok(line.is_empty() || is_line(&line))
+    // A full disk or loss of power leaves the first line cut, or zeros. A jobs file's line may begin alike, but is whole.
+    let is_whole = serde_json::from_slice::<serde::de::IgnoredAny>(&line).is_ok();
+    let is_cut = !is_whole && !line.ends_with(b"\n") && line.starts_with(b"{\"content_id\":");
+    let is_cut = is_cut || line.iter().all(|byte| *byte == 0);
+    Ok(is_cut || is_line(&line))
 }
 
 fn failed(path: &Path, error: std::io::Error) -> CliError {
@@ -311,6 +322,7 @@ impl Report<'_> {
             "bytes_out": packaged.bytes_out,
             "warnings": packaged.warnings,
             "faults": packaged.faults,
+            "job": packaged.job,
         })
     }
 

@@ -8,11 +8,12 @@ use serde_json::Value;
 
 use crate::batch::{Draft, Field, Problem};
 use crate::cli::package::PackageArgs;
+use crate::package::input::InputPlace;
 
 /// What stands in place of a command's arguments.
 const INPUTS: &str = "inputs";
-/// Flags that are of no use to a title: a whole jobs file is rehearsed.
-const NOT_FIELDS: [&str; 1] = ["dry_run"];
+/// Flags that are of no use to a title: a whole jobs file is rehearsed, and the report has what `--job-out` would.
+const NOT_FIELDS: [&str; 2] = ["dry_run", "job_out"];
 /// What survives loss of power: a later run trusts the commit records that it finds.
 const DURABLE: &str = "--durability=power";
 
@@ -130,10 +131,6 @@ impl TitleForm {
                 let message = "inputs: an array of one input or more is wanted".to_owned();
                 problems.push(Problem { at: field.at, message });
             }
-            Some((field, Some(texts))) if texts.iter().any(|text| text == "-") => {
-                let message = "inputs: standard input (-) can be packaged by keyrung package alone".to_owned();
-                problems.push(Problem { at: field.at, message });
-            }
             Some((_, Some(texts))) => words.extend(texts),
         }
         if !problems.is_empty() {
@@ -142,7 +139,17 @@ impl TitleForm {
         }
         let args = self.parse(&words).map_err(|error| self.blame(draft, &error))?;
         let fail = |at, error: crate::cli::error::CliError| vec![Problem { at, message: error.message }];
-        args.specs().map_err(|error| fail(inputs.map_or(draft.at, |field| field.at), error))?;
+        let inputs_at = inputs.map_or(draft.at, |field| field.at);
+        let specs = args.specs().map_err(|error| fail(inputs_at, error))?;
+        if specs.iter().any(|spec| spec.place == InputPlace::Stdin) {
+            let message = "inputs: standard input (-) can be packaged by keyrung package alone".to_owned();
+            return Err(vec![Problem { at: inputs_at, message }]);
+        }
+        if let Err(why) = args.check_input_decryption() {
+            let field = draft.fields.iter().find(|field| field.name == "input_decryption");
+            let message = format!("input_decryption: {why}");
+            return Err(vec![Problem { at: field.map_or(draft.at, |field| field.at), message }]);
+        }
         args.dest().map_err(|error| fail(draft.at, error))?;
         args.content_id().map_err(|error| fail(out.map_or(draft.at, |field| field.at), error))?;
         Ok(args)
@@ -281,18 +288,18 @@ mod tests {
 
     #[test]
     fn all_that_is_wrong_with_a_title_is_told_at_once() {
-        let title = r#"{"inputs":["-"],"segment-duration":6,"iv":"x","threads":"2","aligned":"off","strict":1}"#;
+        let title = r#"{"inputs":[1],"segment-duration":6,"iv":"x","threads":"2","aligned":"off","strict":1}"#;
         let problems = TitleForm::new().read(&Draft::from_json(title).unwrap()).unwrap_err();
         let told: Vec<_> = problems.iter().map(|p| format!("{} {}", p.at, p.message)).collect();
         assert_eq!(
             told,
             [
                 "1:1 out is missing: where the package is to be",
-                "1:11 inputs: standard input (-) can be packaged by keyrung package alone",
-                "1:17 segment-duration: there is no such field, did you mean segment_duration?",
-                "1:57 threads: a whole number is wanted",
-                "1:61 aligned: there is no such field",
-                "1:86 strict: true or false is wanted",
+                "1:11 inputs: an array of one input or more is wanted",
+                "1:15 segment-duration: there is no such field, did you mean segment_duration?",
+                "1:55 threads: a whole number is wanted",
+                "1:59 aligned: there is no such field",
+                "1:84 strict: true or false is wanted",
             ]
         );
         let title = r#"{"inputs":["a"],"out":"b","iv":"x","segment_duration":0.1,"align":"maybe","content_id":"../x"}"#;
@@ -302,6 +309,21 @@ mod tests {
         assert!(told[0].starts_with("1:32 iv: "), "{told:#?}");
         assert_eq!(told[1], "1:55 segment_duration: a duration is 0.5 to 3600 seconds");
         assert!(told[2].starts_with("1:67 align: ") && told[2].contains("shared, off"), "{told:#?}");
+    }
+
+    #[test]
+    fn no_spelling_of_standard_input_is_an_input() {
+        for input in ["-", "hi=-", "-#program=1"] {
+            let told = read(&json!({"inputs": ["a.ts", input], "out": "b"})).unwrap_err();
+            assert!(told[0].contains("standard input (-)"), "{told:?}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_may_be_a_key_is_refused_without_it() {
+        let told =
+            read(&json!({"inputs": ["a.ts"], "out": "b", "input_decryption": ["mode=cbc,key=c2VjcmV0"]})).unwrap_err();
+        assert!(told[0].contains("input_decryption: it is @FILE") && !told[0].contains("c2Vj"), "{told:?}");
     }
 
     #[test]
