@@ -7,6 +7,8 @@
 pub mod manifest;
 pub mod schedule;
 pub mod shard;
+#[cfg(feature = "temporal")]
+pub mod temporal;
 mod toml_titles;
 
 pub use manifest::{Draft, Field, Flaw, Position, Problem, Titles};
