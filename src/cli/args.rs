@@ -92,6 +92,9 @@ pub enum Command {
     Package(Box<super::package::PackageArgs>),
     Inspect(super::inspect::InspectArgs),
     Batch(super::batch::BatchArgs),
+    Submit(Box<super::temporal::submit::SubmitArgs>),
+    Worker(Box<super::temporal::worker::WorkerArgs>),
+    Status(Box<super::temporal::status::StatusArgs>),
     Verify(Box<super::verify::VerifyArgs>),
     #[cfg(feature = "server")]
     Serve(super::serve::ServeArgs),

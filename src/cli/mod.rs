@@ -33,6 +33,7 @@ mod serve_outside;
 pub mod served_keys;
 mod signal;
 mod table;
+mod temporal;
 #[cfg(feature = "server")]
 mod token;
 mod verify;
@@ -60,6 +61,9 @@ pub fn main() -> ExitCode {
     let result = match cli.command {
         Command::Package(args) => package::run(*args, &cli.global),
         Command::Inspect(args) => inspect::run(args, output),
+        Command::Submit(args) => return ended(output, temporal::submit::run(&args, &cli.global)),
+        Command::Worker(args) => return ended(output, temporal::worker::run(&args, &cli.global)),
+        Command::Status(args) => return ended(output, temporal::status::run(&args, &cli.global)),
         Command::Verify(args) => match verify::run(&args, &cli.global) {
             Ok(exit) => return ExitCode::from(exit.code()),
             Err(error) => Err(error),
@@ -85,6 +89,11 @@ pub fn main() -> ExitCode {
         Err(error) => output.error(&signal::name(error)),
     };
     ExitCode::from(exit.code())
+}
+
+/// The exit code of a command that has one of its own.
+fn ended(output: Output, result: Result<Exit, CliError>) -> ExitCode {
+    ExitCode::from(result.unwrap_or_else(|error| output.error(&signal::name(error))).code())
 }
 
 /// Keys must not reach core dumps, or a panic's message.

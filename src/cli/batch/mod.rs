@@ -1,7 +1,7 @@
 //! `keyrung batch`: a catalogue on this machine.
 
 mod outlook;
-mod packager;
+pub mod packager;
 mod progress;
 mod rehearsal;
 mod report;
