@@ -160,7 +160,7 @@ pub fn tool(name: &str, arguments: &[&str]) -> Run {
 pub fn started<T>(result: std::io::Result<T>, name: &str) -> T {
     let package = match name {
         "ffprobe" => "ffmpeg",
-        "setpriv" | "prlimit" => "util-linux",
+        "setpriv" | "prlimit" | "flock" => "util-linux",
         "systemd-analyze" => "systemd",
         _ => name,
     };

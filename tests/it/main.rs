@@ -67,6 +67,14 @@ mod space;
 mod stdin;
 mod stream;
 mod table;
+#[cfg(feature = "temporal")]
+mod temporal;
+#[cfg(not(feature = "temporal"))]
+mod temporal_absent;
+#[cfg(feature = "temporal")]
+mod temporal_kills;
+#[cfg(feature = "temporal")]
+mod temporal_server;
 #[cfg(feature = "server")]
 mod token;
 mod verify_hostile;

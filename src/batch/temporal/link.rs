@@ -98,7 +98,9 @@ impl Server {
             // A key must not go over the wire in the clear.
             return Err(bad());
         }
-        if url.port().is_none() && !text.trim_end_matches('/').ends_with(":443") && !text.trim_end_matches('/').ends_with(":80")
+        if url.port().is_none()
+            && !text.trim_end_matches('/').ends_with(":443")
+            && !text.trim_end_matches('/').ends_with(":80")
         {
             url.set_port(Some(PORT)).map_err(|()| bad())?;
         }

@@ -32,7 +32,8 @@ async fn again(client: &Client, run: Run) -> Result<bool, CallError> {
     if seen.raw_info().run_id == run.run
         && let Some(input) = seen.raw_input()
     {
-        is_new = raw::start(client, run.id.clone(), &raw::rules_of(seen.raw_info()), input.clone()).await? == Put::Started;
+        is_new =
+            raw::start(client, run.id.clone(), &raw::rules_of(seen.raw_info()), input.clone()).await? == Put::Started;
     }
     // Only now, so that a title is never unknown.
     raw::delete(client, &run.id, &run.run).await?;

@@ -182,10 +182,7 @@ pub async fn runs(client: &Client, batch: Option<&str>, so: &str, most: usize) -
 }
 
 /// All about the latest run of a title; none when the server has forgotten it.
-pub async fn describe(
-    client: &Client,
-    id: &str,
-) -> Result<Option<ActivityExecutionDescription<Package>>, CallError> {
+pub async fn describe(client: &Client, id: &str) -> Result<Option<ActivityExecutionDescription<Package>>, CallError> {
     let options = ActivityDescribeOptions::builder()
         .include_input(true)
         .include_outcome(true)

@@ -94,7 +94,8 @@ mod tests {
     /// What workers of other versions have left must be understood, and what is missing is none.
     #[test]
     fn heartbeats_of_other_versions_are_read() {
-        let beat: Beat = serde_json::from_str(r#"{"total":null,"scanned":3,"written":2,"segments":1,"more":0}"#).unwrap();
+        let beat: Beat =
+            serde_json::from_str(r#"{"total":null,"scanned":3,"written":2,"segments":1,"more":0}"#).unwrap();
         assert_eq!(beat, Beat { scanned: 3, written: 2, segments: 1, ..Beat::default() });
     }
 }

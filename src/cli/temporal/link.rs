@@ -130,10 +130,13 @@ pub fn batch(text: &str) -> Result<String, String> {
 impl From<LinkError> for CliError {
     fn from(error: LinkError) -> Self {
         let (exit, hint) = match &error {
-            LinkError::Address(_) => (Exit::Usage, "it is HOST:PORT or a URL; an API key and certificates need TLS (https)"),
-            LinkError::Unreachable { .. } => {
-                (Exit::Temporary, "--address and TEMPORAL_ADDRESS name another; one to try with: temporal server start-dev")
+            LinkError::Address(_) => {
+                (Exit::Usage, "it is HOST:PORT or a URL; an API key and certificates need TLS (https)")
             }
+            LinkError::Unreachable { .. } => (
+                Exit::Temporary,
+                "--address and TEMPORAL_ADDRESS name another; one to try with: temporal server start-dev",
+            ),
             LinkError::Refused { .. } => (Exit::Usage, "TEMPORAL_API_KEY, or --tls-certificate and --tls-key, let in"),
             LinkError::Namespace { .. } => (Exit::Usage, "temporal operator namespace create makes one"),
             LinkError::TooOld(_) => (Exit::Usage, "use a newer server, or turn them on for this namespace"),

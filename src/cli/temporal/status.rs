@@ -108,7 +108,8 @@ fn tell(args: &StatusArgs, overview: &Overview, output: Output) {
         text = summary(*counts);
         if !running.is_empty() {
             let columns = [("running", Side::Left), ("done", Side::Right), ("written", Side::Right)];
-            let more = [("segments", Side::Right), ("try", Side::Right), ("since", Side::Right), ("worker", Side::Left)];
+            let more =
+                [("segments", Side::Right), ("try", Side::Right), ("since", Side::Right), ("worker", Side::Left)];
             let mut table = Table::new(&[&columns[..], &more[..]].concat());
             for title in &running {
                 let cancelled = if title.is_cancelled { " (told to stop)" } else { "" };

@@ -60,19 +60,20 @@ pub fn run(args: &WorkerArgs, global: &Global) -> Result<Exit, CliError> {
     let each = NonZeroUsize::new(threads / titles).unwrap_or(NonZeroUsize::MIN);
     let stop = signal::cancel_flag()?;
     let temporal = args.link.connect()?;
-    let settings =
-        Settings { queue: args.task_queue.clone(), titles, grace: Duration::from_secs(args.grace) };
+    let settings = Settings { queue: args.task_queue.clone(), titles, grace: Duration::from_secs(args.grace) };
     let work = Arc::new(Titles::new(each, output));
     output.note(&format!("takes titles of {} from {}, {titles} at once", args.task_queue, args.link.told()));
     let drained = temporal.work(&settings, Arc::<Titles>::clone(&work), &stop)?;
     if drained.left > 0 {
-        let text = "titles did not stop in time; the server gives them to others when they have said nothing for a while";
+        let text =
+            "titles did not stop in time; the server gives them to others when they have said nothing for a while";
         output.warning(&format!("{} {text}", drained.left));
     }
     let count = |count: &AtomicU64| count.load(Ordering::SeqCst);
     let (made, found, failed, stopped) =
         (count(&work.made), count(&work.found), count(&work.failed), count(&work.stopped));
-    output.json(&json!({ "packaged": made, "found": found, "failed": failed, "stopped": stopped, "left": drained.left }));
+    output
+        .json(&json!({ "packaged": made, "found": found, "failed": failed, "stopped": stopped, "left": drained.left }));
     output.text(&format!("drained: {made} packaged, {found} found packaged, {failed} failed, {stopped} handed back\n"));
     Ok(Exit::Done)
 }
