@@ -112,6 +112,8 @@ fn a_jobs_file_is_refused_as_a_whole() {
         r#"{"inputs":["a.ts"],"out":"b","grant_token":["xyzzy"],"iv":"derived"}"#.to_owned(),
         r#"{"inputs":["a.ts"],"out":"c","segment-duration":2}"#.to_owned(),
         title("a").to_string(),
+        r#"{"inputs":["a.ts"],"out":"out/a/b"}"#.to_owned(),
+        r#"{"inputs":["a.ts"],"out":"out"}"#.to_owned(),
     ];
     fs::write(world.folder.join("jobs.jsonl"), lines.join("\n")).expect("a jobs file");
     // The server is not asked.
@@ -121,6 +123,8 @@ fn a_jobs_file_is_refused_as_a_whole() {
         "warning: jobs.jsonl:3:30: segment-duration: there is no such field, did you mean segment_duration?",
         "warning: jobs.jsonl:4:15: content_id: a title before this one has a too",
         "out: a title before this one has ",
+        "warning: jobs.jsonl:5:26: out: ",
+        "warning: jobs.jsonl:6:26: out: ",
     ] {
         assert!(run.stderr.contains(wanted), "{wanted}: {}", run.stderr);
     }

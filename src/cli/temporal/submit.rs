@@ -160,7 +160,7 @@ fn check(jobs: &Path, form: &TitleForm, output: crate::cli::output::Output) -> R
     if jobs.metadata().is_ok_and(|metadata| !metadata.is_file()) {
         return Err(CliError::usage(format!("{}: is no file, and has to be read twice", jobs.display())));
     }
-    let (mut ids, mut outs) = (HashSet::new(), HashSet::new());
+    let mut seen = Seen::default();
     let mut count = 0;
     let mut problems = Vec::new();
     for title in open(jobs)? {
@@ -170,15 +170,7 @@ fn check(jobs: &Path, form: &TitleForm, output: crate::cli::output::Output) -> R
             Ok(draft) => match read(form, &draft) {
                 Ok(placed) => {
                     count += 1;
-                    for (name, value, seen) in
-                        [("content_id", &placed.content_id, &mut ids), ("out", &placed.out, &mut outs)]
-                    {
-                        if !seen.insert(hash(value)) {
-                            let field = draft.fields.iter().find(|field| field.name == name);
-                            let message = format!("{name}: a title before this one has {value} too");
-                            problems.push(Problem { at: field.map_or(draft.at, |field| field.at), message });
-                        }
-                    }
+                    problems.extend(seen.add(&draft, &placed));
                 }
                 Err(more) => problems.extend(more),
             },
@@ -193,6 +185,44 @@ fn check(jobs: &Path, form: &TitleForm, output: crate::cli::output::Output) -> R
         return Err(CliError::usage(format!("{}: there is no title in it", jobs.display())));
     }
     Ok(count)
+}
+
+/// Hashes of what no two titles may share.
+#[derive(Default)]
+struct Seen {
+    ids: HashSet<u64>,
+    outs: HashSet<u64>,
+    /// Of all folders that a DEST lies in.
+    above: HashSet<u64>,
+}
+
+impl Seen {
+    fn add(&mut self, draft: &Draft, placed: &Placed) -> Vec<Problem> {
+        let Placed { content_id, out, .. } = placed;
+        let mut problems = Vec::new();
+        let mut wrong = |name: &str, message: String| {
+            let field = draft.fields.iter().find(|field| field.name == name);
+            problems.push(Problem { at: field.map_or(draft.at, |field| field.at), message });
+        };
+        if !self.ids.insert(hash(content_id)) {
+            wrong("content_id", format!("content_id: a title before this one has {content_id} too"));
+        }
+        let out = out.trim_end_matches('/');
+        let is_new = self.outs.insert(hash(out));
+        let mut folders = Vec::new();
+        let mut above = out;
+        while let Some((folder, _)) = above.rsplit_once('/') {
+            above = folder;
+            folders.push(hash(folder));
+        }
+        if !is_new {
+            wrong("out", format!("out: a title before this one has {out} too"));
+        } else if self.above.contains(&hash(out)) || folders.iter().any(|folder| self.outs.contains(folder)) {
+            wrong("out", format!("out: {out} lies in that of a title before this one, or that in it"));
+        }
+        self.above.extend(folders);
+        problems
+    }
 }
 
 /// Enough of a hash to tell ten million names apart.

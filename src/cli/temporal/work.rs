@@ -51,7 +51,8 @@ impl Titles {
         let json = serde_json::to_string(title).unwrap_or_default();
         let mut args = packager::read(&self.form, &json)?;
         args.limit_threads(self.threads);
-        Ok(packager::packaged(&args.execute(around, Earlier::Wanted)?.ended))
+        let finished = args.execute(around, Earlier::Wanted).map_err(packager::for_titles)?;
+        Ok(packager::packaged(&finished.ended))
     }
 
     /// Counts how a title ended, and tells it.
