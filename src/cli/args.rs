@@ -16,7 +16,8 @@ use super::output::{Color, Format, Output, Volume};
 KEYRUNG_HOME is the folder of the keyring and the sealed keys [default: ~/.local/share/keyrung; on macOS \
 ~/Library/Application Support/keyrung]. keyrung help COMMAND tells more of a command.
 
-Exit codes: 0 done, 1 a bug, 2 usage, 3 input refused, 4 key refused, 5 storage failed, 6 verify found errors, 7 try again later, 130 \
+Exit codes: 0 done, 1 a bug, 2 usage, 3 input refused, 4 key refused, 5 storage failed, 6 verify found errors, 7 try again later, 10 \
+and 11 batch: titles failed for good, or are worth a retry, 130 \
 interrupted, 143 terminated.")]
 pub struct Cli {
     #[command(flatten)]
