@@ -142,7 +142,8 @@ async fn gather<T, F: Future<Output = Result<Option<T>, CallError>>>(
     Ok(out)
 }
 
-async fn counts(client: &Client, batch: Option<&str>) -> Result<Counts, CallError> {
+/// How many titles of a batch, or of all, stand how.
+pub async fn counts(client: &Client, batch: Option<&str>) -> Result<Counts, CallError> {
     let query = format!("{} GROUP BY ExecutionStatus", task::of(batch));
     let answer = client.count_activities(query, ActivityCountOptions::default()).await;
     let answer = answer.map_err(|error| refused("count titles", &error))?;

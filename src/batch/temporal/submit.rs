@@ -1,7 +1,7 @@
 //! Giving titles to the server, as often as one likes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -19,6 +19,8 @@ use super::task::{self, Order};
 const WIDTH: usize = 16;
 /// How often it is asked whether there is room again.
 const LOOK: Duration = Duration::from_millis(500);
+/// How long the server's lists may lag behind; longer ones are not waited for.
+const LISTED_WITHIN: Duration = Duration::from_secs(10);
 /// How long before the first retry; each next wait is twice as long.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 
@@ -141,8 +143,18 @@ pub async fn submit<E: From<CallError>>(
     done.is_full = false;
     if done.started > 0 {
         retry::forget(client, &terms.batch, cancel).await?;
+        listed(client, terms, done.titles()).await?;
     }
     Ok(done)
+}
+
+/// Waits until the server's lists have what was submitted, so that whoever asks next is not told of less.
+async fn listed(client: &Client, terms: &Terms, titles: u64) -> Result<(), CallError> {
+    let asked = Instant::now();
+    while status::counts(client, Some(&terms.batch)).await?.titles() < titles && asked.elapsed() < LISTED_WITHIN {
+        tokio::time::sleep(LOOK / 5).await;
+    }
+    Ok(())
 }
 
 async fn put(client: &Client, title: Submission, terms: &Terms, rules: &Rules) -> Result<Put, CallError> {
