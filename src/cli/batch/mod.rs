@@ -36,8 +36,8 @@ use title::TitleForm;
 
 /// Package many titles, resumably
 ///
-/// JOBS has one title a line, a JSON object, or is TOML with [defaults] and [[title]] when its name ends in .toml. A
-/// title has inputs, out, and any option of package with underscores: segment_duration, key_provider, context ({...})...
+/// JOBS has one title a line, a JSON object, or is TOML, a table of defaults and a [[title]] for each, when its name ends
+/// in .toml. A title has inputs, out, and any option of package with underscores: segment_duration, key_provider, context ({...})...
 /// Paths are relative to the working folder, as package's are.
 ///
 /// A title whose package is there and the same, made of the same inputs with the same settings, is skipped, so the same
