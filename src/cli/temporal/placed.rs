@@ -11,7 +11,7 @@ use crate::cli::package::PackageArgs;
 use crate::package::input::{InputPlace, InputSpec};
 
 /// Fields that name a file or a folder.
-const PATHS: [&str; 4] = ["key_store", "audit", "job", "job_out"];
+const PATHS: [&str; 3] = ["key_store", "audit", "job"];
 /// Fields that name a file after an `@`, and otherwise hold what the file would: sealed keys, which open nothing by
 /// themselves, or a key's name.
 const FILES: [&str; 3] = ["wrapped_key", "input_decryption", "sse_key"];
@@ -132,7 +132,7 @@ mod tests {
         let here = std::env::current_dir().unwrap().canonicalize().unwrap();
         let at = |path: &str| here.join(path).to_str().unwrap().to_owned();
         let title = read(&json!({
-            "inputs": ["hi=a/b.ts#program=2", "c.ts", "/d.ts", "lo=s3://in/e.ts"], "out": "out/a", "key_store": "keys",
+            "inputs": ["hi=a/b.ts#program=2", "c.ts", "/d.ts", "lo=s3://films/e.ts"], "out": "out/a", "key_store": "keys",
             "audit": "-", "input_decryption": ["@f.json", "mode=cbc,iv=00112233445566778899aabbccddeeff,wrapped-key=@g"],
             "strict": true,
         }));
@@ -142,7 +142,7 @@ mod tests {
         assert_eq!(
             title,
             json!({
-                "inputs": [format!("hi={}#program=2", at("a/b.ts")), at("c.ts"), "/d.ts", "lo=s3://in/e.ts"],
+                "inputs": [format!("hi={}#program=2", at("a/b.ts")), at("c.ts"), "/d.ts", "lo=s3://films/e.ts"],
                 "out": at("out/a"), "key_store": at("keys"), "audit": "-",
                 "input_decryption": [
                     format!("@{}", at("f.json")),
@@ -161,7 +161,7 @@ mod tests {
     /// The name of an input that is made absolute must not be read in another way.
     #[test]
     fn a_placed_title_is_placed_already() {
-        let title = json!({"inputs": ["hi=a=b.ts#program=3"], "out": "x", "sse": "kms", "sse_key": "alias/films"});
+        let title = json!({"inputs": ["hi=a=b.ts#program=3"], "out": "s3://films/x", "sse": "kms", "sse_key": "alias/films"});
         let once = read(&title).unwrap();
         assert_eq!(read(&once).unwrap(), once);
         let spec = InputSpec::parse(once["inputs"][0].as_str().unwrap()).unwrap();
