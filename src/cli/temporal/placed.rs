@@ -161,7 +161,8 @@ mod tests {
     /// The name of an input that is made absolute must not be read in another way.
     #[test]
     fn a_placed_title_is_placed_already() {
-        let title = json!({"inputs": ["hi=a=b.ts#program=3"], "out": "s3://films/x", "sse": "kms", "sse_key": "alias/films"});
+        let title =
+            json!({"inputs": ["hi=a=b.ts#program=3"], "out": "s3://films/x", "sse": "kms", "sse_key": "alias/films"});
         let once = read(&title).unwrap();
         assert_eq!(read(&once).unwrap(), once);
         let spec = InputSpec::parse(once["inputs"][0].as_str().unwrap()).unwrap();
