@@ -170,6 +170,12 @@ pub(crate) fn contract(store: &dyn Documents) {
         assert!(matches!(store.replace(bad, b"", b""), Err(StorageError::BadName { .. })), "{bad:?}");
         assert!(matches!(store.delete(bad), Err(StorageError::BadName { .. })), "{bad:?}");
     }
+}
+
+/// Of those who create one document at once, one does. Not of a store whose server is moto 5.2.5, which looks and writes
+/// without a lock.
+#[cfg(test)]
+pub(crate) fn one_creates(store: &dyn Documents) {
     let creators: usize = std::thread::scope(|scope| {
         let runs: Vec<_> = (0..4).map(|_| scope.spawn(|| store.create("race", b"x").is_ok())).collect();
         runs.into_iter().map(|run| usize::from(run.join().unwrap())).sum()
@@ -187,9 +193,11 @@ mod tests {
         let store = LocalDocuments::open(&dir.path().join("store")).unwrap();
         store.sweep().unwrap();
         contract(&store);
+        one_creates(&store);
         let inner = store.inner("inner").unwrap();
         inner.sweep().unwrap();
         contract(&inner);
+        one_creates(&inner);
         durable::check_private(inner.place()).unwrap();
     }
 

@@ -310,6 +310,13 @@ async fn what_the_provider_refuses_is_refused_and_told_once() {
         assert!(key(&vault, &sealed.key_id).await.unwrap_err().is_refusal());
     }
     assert!(fake.opens.load(SeqCst) <= 3);
+    // It is told beside the answer, not before it.
+    for _ in 0..100 {
+        if !fake.incidents().is_empty() {
+            break;
+        }
+        tokio::time::sleep(millis(20)).await;
+    }
     assert_eq!(fake.incidents()[0], format!("{} open refused: no", sealed.key_id));
     assert!(vault.ready(), "a key that is refused is no trouble of the server's");
     fake.mood(Stage::Open, Mood::Well);
