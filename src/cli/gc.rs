@@ -107,7 +107,7 @@ fn open_claims(store: &KeyStore, output: Output) -> Result<Vec<Claim>, CliError>
     let mut open = Vec::new();
     for id in store.claims()? {
         match store.claim_read(&id) {
-            Ok(claim) => open.extend(claim.filter(|claim| claim.state == ClaimState::Open)),
+            Ok(claim) => open.extend(claim.filter(|claim| claim.state != ClaimState::Published)),
             Err(error) => output.warning(&error.to_string()),
         }
     }

@@ -56,6 +56,8 @@ pub enum ClaimState {
     Open,
     /// The package is in its place.
     Published,
+    /// Its maker gave it up: nobody can make its plan any more, and nothing stands under it.
+    Withdrawn,
 }
 
 /// This program and its version.

@@ -115,7 +115,7 @@ pub(super) fn step(
     let adopt = match (claim.state, job.replace) {
         (ClaimState::Open, _) => true,
         (ClaimState::Published, Replace::Refuse) => is_vacant,
-        (ClaimState::Published, Replace::Allow) => false,
+        (ClaimState::Published, Replace::Allow) | (ClaimState::Withdrawn, _) => false,
     };
     if is_same && adopt {
         return Ok(Step::Adopt);
@@ -127,11 +127,12 @@ pub(super) fn step(
             // A bucket is not locked while a run of another version stores under its claim.
             !identity.repeatable || (!claim.is_of_this_version() && job.dest.is_folder())
         }
+        ClaimState::Withdrawn => true,
         ClaimState::Published => is_vacant && claim.plan == identity.digest && !claim.is_of_this_version(),
     };
     if job.replace == Replace::Refuse && !is_given_up {
         let hint = match claim.state {
-            ClaimState::Open => "run it again as it was, or give that claim up with --force",
+            ClaimState::Open | ClaimState::Withdrawn => "run it again as it was, or give that claim up with --force",
             ClaimState::Published => "--force makes a new package under that id, with a new key",
         };
         let by =

@@ -8,7 +8,8 @@ use crate::crypto::digest::Digest;
 use crate::crypto::iv::{IvPolicy, IvSource, Nonce};
 use crate::crypto::key::ContentKey;
 use crate::keys::{
-    Claim, ContentId, EncryptionContext, KeyError, KeyId, KeyProvider, KeyStore, ProviderName, SealedKey, WrappedKey,
+    Claim, ClaimState, ContentId, EncryptionContext, KeyError, KeyId, KeyProvider, KeyStore, ProviderName, SealedKey,
+    WrappedKey,
 };
 use crate::playlist::value::KeyUri;
 use crate::storage::{Durability, Replace};
@@ -183,7 +184,7 @@ pub fn run(
         }
     }
     let mut built = match (&claimed, protection) {
-        (Some(claimed), Some((protection, _))) => {
+        (Some(claimed), Some((protection, keys))) => {
             let nonce = Nonce::from_bytes(claimed.claim.nonce.bytes());
             let ivs = IvSource::new(protection.iv, &claimed.key, &nonce);
             let id = claimed.claim.key.key_id.to_string();
@@ -193,7 +194,7 @@ pub fn run(
             };
             let aes = Protection::Aes128 { key: &claimed.key, ivs: &ivs };
             let built = build(plan, &job.making, &site, aes, uri, cancel, progress);
-            if let (Err(PackageError::Changed { .. }), Some((_, keys))) = (&built, with_keys(job, keys)?) {
+            if let Err(PackageError::Changed { .. }) = &built {
                 withdraw(protection, claimed, keys);
             }
             built?
@@ -234,10 +235,17 @@ pub fn run(
     })))
 }
 
-/// Gives up a claim whose plan nobody can make any more: the input that it was made of has changed. Nothing stands under
-/// it. Where that fails, the claim is in the way of the next run, which says so.
+/// Gives up a claim whose plan nobody can make any more: the input that it was made of has changed. Where that fails, the
+/// claim is in the way of the next run, which says so. A claim under which a package was published is left alone: copies
+/// of it may be elsewhere. The key goes only where this run had it made, so that nothing is encrypted under it.
 fn withdraw(protection: &ProtectionPlan, claimed: &Claimed, keys: &Keys<'_>) {
-    if keys.store.claim_delete(&claimed.claim.content_id).is_ok() && protection.key == KeyChoice::New {
+    if claimed.claim.state != ClaimState::Open {
+        return;
+    }
+    let mut withdrawn = claimed.claim.clone();
+    withdrawn.state = ClaimState::Withdrawn;
+    let is_withdrawn = keys.store.claim_replace(&claimed.claim, &withdrawn).is_ok();
+    if is_withdrawn && claimed.start == Start::Fresh && protection.key == KeyChoice::New {
         let _ = keys.store.delete(&claimed.claim.key.key_id);
     }
 }

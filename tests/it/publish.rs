@@ -387,6 +387,26 @@ fn an_input_that_changes_is_noticed() {
     }
 }
 
+/// A package that is made again, because its folder is gone, may be in use elsewhere: when that fails, its key stays.
+#[test]
+fn an_input_that_changes_costs_no_package_its_key() -> Check {
+    let ground = Ground::new("changes-again");
+    let input = ground.world.folder.join("in.ts");
+    fs::copy(repository("fixtures/plain.ts"), &input).expect("the input");
+    ground.world.run(&with(&[])).expect(0)?;
+    fs::rename(ground.out(), ground.world.folder.join("elsewhere")).expect("moved");
+    let before = claims(&ground.home())?;
+    let child = started(slow(&ground.world, &with(&["--threads", "1"]), "pread64", 120).spawn(), "strace");
+    wait_until("the moment", || is_read(&child, "in.ts"));
+    File::options().append(true).open(&input).expect("the input").write_all(&[0x47; 188]).expect("written");
+    let run = end(child);
+    check!(run.code == Some(3), "{}{}", run.stderr, run.text());
+    check!(before == claims(&ground.home())?, "the claim has changed");
+    let id = before.first().and_then(|claim| claim["key"]["key_id"].as_str()).ok_or("no key")?.to_owned();
+    ground.world.run(&["key", "export", &id, "--hex"]).expect(0)?;
+    Ok(())
+}
+
 /// Whether its first thread is in a `pread64` of that file: in /proc, the call's number and its first argument.
 fn is_read(child: &Child, name: &str) -> bool {
     let process = format!("/proc/{}", child.id());

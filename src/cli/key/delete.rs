@@ -39,13 +39,15 @@ pub fn run(args: &DeleteArgs, output: Output) -> Result<(), CliError> {
         if !args.yes {
             let error = match claim.state {
                 ClaimState::Published => format!("key {id} decrypts the package {dest} (content id {content_id})"),
-                ClaimState::Open => {
+                ClaimState::Open | ClaimState::Withdrawn => {
                     format!("key {id} is that of the unfinished package {dest} (content id {content_id})")
                 }
             };
             let hint = match claim.state {
                 ClaimState::Published => "with --yes it is deleted, and the package can never be decrypted again",
-                ClaimState::Open => "with --yes it is deleted, and the package is begun anew with another key",
+                ClaimState::Open | ClaimState::Withdrawn => {
+                    "with --yes it is deleted, and the package is begun anew with another key"
+                }
             };
             return Err(CliError::usage(error).hint(hint));
         }

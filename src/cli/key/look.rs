@@ -122,6 +122,6 @@ pub fn show(args: &ShowArgs, output: Output) -> Result<(), CliError> {
 fn package(claim: &Claim) -> String {
     match claim.state {
         ClaimState::Published => shown(&claim.dest),
-        ClaimState::Open => format!("{} (not finished)", shown(&claim.dest)),
+        ClaimState::Open | ClaimState::Withdrawn => format!("{} (not finished)", shown(&claim.dest)),
     }
 }
