@@ -251,8 +251,7 @@ pub(super) fn refuse(jobs: &Path, mut problems: Vec<Problem>, output: Output) ->
 #[derive(Debug, Default)]
 pub(super) struct Catalogue {
     ids: BTreeMap<String, u64>,
-    outs: BTreeMap<String, u64>,
-    places: BTreeMap<String, Position>,
+    outs: BTreeMap<String, Position>,
     count: u64,
 }
 
@@ -260,12 +259,12 @@ impl Catalogue {
     /// Titles whose DEST lies in another's.
     pub(super) fn nested(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
-        for (out, at) in &self.places {
+        for (out, at) in &self.outs {
             let mut above = out.as_str();
             while let Some((folder, _)) = above.rsplit_once('/') {
                 above = folder;
-                if let Some(line) = self.outs.get(above) {
-                    let message = format!("out: {out} lies in that of line {line}");
+                if let Some(other) = self.outs.get(above) {
+                    let message = format!("out: {out} lies in that of line {}", other.line);
                     problems.push(Problem { at: *at, message });
                     break;
                 }
@@ -294,13 +293,12 @@ impl Catalogue {
             }
         };
         shared("content_id", &content_id, self.ids.get(&content_id).copied());
-        shared("out", &out, self.outs.get(&out).copied());
+        shared("out", &out, self.outs.get(&out).map(|other| other.line));
         self.ids.entry(content_id.clone()).or_insert(line);
-        self.outs.entry(out.clone()).or_insert(line);
+        self.outs.entry(out.clone()).or_insert(draft.at);
         if !problems.is_empty() {
             return Err(problems);
         }
-        self.places.insert(out.clone(), draft.at);
         let specs = args.specs().map_err(fail)?;
         let bytes = specs.iter().map(size).sum();
         let json = serde_json::to_string(&draft.to_json()).unwrap_or_default();
@@ -309,7 +307,7 @@ impl Catalogue {
 }
 
 /// A full name without `.` and `..`, so that one DEST has one.
-fn plain(name: &str) -> String {
+pub(super) fn plain(name: &str) -> String {
     if !name.starts_with('/') {
         return name.trim_end_matches('/').to_owned();
     }

@@ -12,6 +12,7 @@ use crate::cli::exit::Exit;
 use crate::cli::output::{Color, Format, Output, Volume};
 use crate::cli::package::{Around, Earlier, Finished, PackageArgs};
 use crate::package::job::Ended;
+use crate::package::progress::Progress;
 
 use super::progress::Board;
 use super::title::TitleForm;
@@ -70,6 +71,25 @@ pub fn read(form: &TitleForm, json: &str) -> Result<PackageArgs, CliError> {
     form.read(&Draft::from_json(json).map_err(|error| problem(vec![error]))?).map_err(problem)
 }
 
+/// Packages a title with so many threads at most.
+///
+/// # Errors
+/// Whatever stands against it, in the words of jobs files.
+pub fn package(
+    form: &TitleForm,
+    json: &str,
+    threads: NonZeroUsize,
+    cancel: &Arc<AtomicBool>,
+    progress: &dyn Progress,
+) -> Result<Packaged, CliError> {
+    let mut args = read(form, json)?;
+    args.limit_threads(threads);
+    // What there is to say goes into the report, or to the server.
+    let output = Output::new(Format::Text, Volume::Quiet, Color::Never);
+    let finished = args.execute(&Around { output, cancel, progress }, Earlier::Wanted);
+    finished.map(Packaged::of).map_err(for_titles)
+}
+
 impl Packages<'_> {
     /// What is to be thought of a failure.
     pub fn class_of(failure: &CliError) -> Class {
@@ -86,16 +106,8 @@ impl Packager for Packages<'_> {
     type Failure = CliError;
 
     fn package(&self, title: &Title, share: Share, number: usize) -> Result<Packaged, CliError> {
-        let mut args = read(self.form, &title.json)?;
-        args.limit_threads(NonZeroUsize::new(share.threads).unwrap_or(NonZeroUsize::MIN));
-        // What there is to say is in the report.
-        let output = Output::new(Format::Text, Volume::Quiet, Color::Never);
-        let around = Around { output, cancel: self.cancel, progress: self.board.place(number) };
-        let Finished { ended, filled, warnings, .. } = args.execute(&around, Earlier::Wanted).map_err(for_titles)?;
-        let mut packaged = packaged(&ended);
-        packaged.job = filled;
-        packaged.warnings.extend(warnings.iter().map(|text| json!({ "code": "setting", "message": text })));
-        Ok(packaged)
+        let threads = NonZeroUsize::new(share.threads).unwrap_or(NonZeroUsize::MIN);
+        package(self.form, &title.json, threads, self.cancel, self.board.place(number))
     }
 
     fn class(&self, failure: &CliError) -> Class {
@@ -124,31 +136,55 @@ pub fn for_titles(error: CliError) -> CliError {
     CliError { hint, ..error }
 }
 
-/// What is told of a title that was packaged.
-pub fn packaged(ended: &Ended) -> Packaged {
-    match ended {
-        Ended::Made(outcome) => Packaged {
-            by: By::ThisRun,
-            key_id: outcome.key.as_ref().map(|key| key.key_id.to_string()),
-            renditions: outcome.built.renditions.len(),
-            segments: outcome.built.renditions.iter().map(|rendition| rendition.segments.len()).sum(),
-            bytes_in: outcome.built.bytes_in,
-            bytes_out: outcome.built.bytes_out,
-            warnings: outcome.warnings.iter().map(crate::cli::package_report::warning_json).collect(),
-            faults: faults(&outcome.built.faults),
-            job: None,
-        },
-        Ended::WasPublished(published) => Packaged {
-            by: By::AnEarlierRun,
-            key_id: published.record.key_id.clone(),
-            renditions: published.record.renditions.len(),
-            segments: published.record.renditions.iter().map(|rendition| rendition.segments.len()).sum(),
-            bytes_in: 0,
-            bytes_out: published.record.files.iter().map(|file| file.bytes).sum(),
-            warnings: Vec::new(),
-            faults: json!({}),
-            job: None,
-        },
+impl Packaged {
+    fn of(finished: Finished) -> Self {
+        let Finished { ended, filled, warnings, .. } = finished;
+        let setting = |text: &&str| json!({ "code": "setting", "message": text });
+        let mut told: Vec<Value> = warnings.iter().map(setting).collect();
+        match ended {
+            Ended::Made(outcome) => {
+                told.extend(outcome.warnings.iter().map(crate::cli::package_report::warning_json));
+                Self {
+                    by: By::ThisRun,
+                    key_id: outcome.key.as_ref().map(|key| key.key_id.to_string()),
+                    renditions: outcome.built.renditions.len(),
+                    segments: outcome.built.renditions.iter().map(|rendition| rendition.segments.len()).sum(),
+                    bytes_in: outcome.built.bytes_in,
+                    bytes_out: outcome.built.bytes_out,
+                    warnings: told,
+                    faults: faults(&outcome.built.faults),
+                    job: filled,
+                }
+            }
+            Ended::WasPublished(published) => {
+                let record = published.record;
+                Self {
+                    by: By::AnEarlierRun,
+                    renditions: record.renditions.len(),
+                    segments: record.renditions.iter().map(|rendition| rendition.segments.len()).sum(),
+                    bytes_in: 0,
+                    bytes_out: record.files.iter().map(|file| file.bytes).sum(),
+                    key_id: record.key_id,
+                    warnings: told,
+                    faults: json!({}),
+                    job: filled,
+                }
+            }
+        }
+    }
+
+    /// As the report has it, and the server.
+    pub fn to_json(&self) -> Value {
+        json!({
+            "key_id": self.key_id,
+            "renditions": self.renditions,
+            "segments": self.segments,
+            "bytes_in": self.bytes_in,
+            "bytes_out": self.bytes_out,
+            "warnings": self.warnings,
+            "faults": self.faults,
+            "job": self.job,
+        })
     }
 }
 

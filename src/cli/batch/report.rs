@@ -313,17 +313,9 @@ impl Report<'_> {
             );
             self.board.aside(|| self.output.note(&text));
         }
-        json!({
-            "status": if is_made { "made" } else { "skipped" },
-            "key_id": packaged.key_id,
-            "renditions": packaged.renditions,
-            "segments": packaged.segments,
-            "bytes_in": packaged.bytes_in,
-            "bytes_out": packaged.bytes_out,
-            "warnings": packaged.warnings,
-            "faults": packaged.faults,
-            "job": packaged.job,
-        })
+        let mut told = packaged.to_json();
+        told["status"] = json!(if is_made { "made" } else { "skipped" });
+        told
     }
 
     fn has_failed(&self, title: &Title, failure: &CliError, attempts: u32) -> Value {

@@ -14,7 +14,7 @@ use crate::batch::temporal::{Submission, Submitted, Terms};
 use crate::batch::{Draft, Flaw, Problem};
 use crate::cli::args::{Global, ProgressMode};
 use crate::cli::batch::title::TitleForm;
-use crate::cli::batch::{open, refuse, unreadable};
+use crate::cli::batch::{open, plain, refuse, unreadable};
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
 use crate::cli::signal;
@@ -207,7 +207,8 @@ impl Seen {
         if !self.ids.insert(hash(content_id)) {
             wrong("content_id", format!("content_id: a title before this one has {content_id} too"));
         }
-        let out = out.trim_end_matches('/');
+        let out = plain(out);
+        let out = out.as_str();
         let is_new = self.outs.insert(hash(out));
         let mut folders = Vec::new();
         let mut above = out;

@@ -13,8 +13,7 @@ use crate::cli::batch::packager::{self, By, Packaged, Packages};
 use crate::cli::batch::title::TitleForm;
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
-use crate::cli::output::{Color, Format, Output, Volume};
-use crate::cli::package::{Around, Earlier};
+use crate::cli::output::{Output, Volume};
 use crate::package::progress::Progress;
 
 /// Packages titles and says so.
@@ -45,14 +44,6 @@ impl Titles {
             failed: AtomicU64::new(0),
             stopped: AtomicU64::new(0),
         }
-    }
-
-    fn run(&self, title: &Map<String, Value>, around: &Around<'_>) -> Result<Packaged, CliError> {
-        let json = serde_json::to_string(title).unwrap_or_default();
-        let mut args = packager::read(&self.form, &json)?;
-        args.limit_threads(self.threads);
-        let finished = args.execute(around, Earlier::Wanted).map_err(packager::for_titles)?;
-        Ok(packager::packaged(&finished.ended))
     }
 
     /// Counts how a title ended, and tells it.
@@ -93,9 +84,8 @@ impl Work for Titles {
         progress: &dyn Progress,
     ) -> Result<Value, Failure> {
         let started = Instant::now();
-        // What there is to say of a title goes to the server.
-        let output = Output::new(Format::Text, Volume::Quiet, Color::Never);
-        let ended = self.run(title, &Around { output, cancel, progress }).map_err(failure);
+        let json = serde_json::to_string(title).unwrap_or_default();
+        let ended = packager::package(&self.form, &json, self.threads, cancel, progress).map_err(failure);
         self.count(title, &ended, started);
         ended.map(|packaged| told(&packaged))
     }
@@ -103,11 +93,9 @@ impl Work for Titles {
 
 /// What the server keeps of a title that is packaged.
 fn told(packaged: &Packaged) -> Value {
-    json!({
-        "made": packaged.by == By::ThisRun, "key_id": packaged.key_id, "renditions": packaged.renditions,
-        "segments": packaged.segments, "bytes_in": packaged.bytes_in, "bytes_out": packaged.bytes_out,
-        "warnings": packaged.warnings, "faults": packaged.faults,
-    })
+    let mut told = packaged.to_json();
+    told["made"] = json!(packaged.by == By::ThisRun);
+    told
 }
 
 fn failure(error: CliError) -> Failure {
