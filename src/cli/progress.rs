@@ -102,7 +102,8 @@ impl Shown {
     }
 }
 
-fn err(line: &str) {
+/// Writes to standard error. Nothing can be done when even that is gone.
+pub(super) fn err(line: &str) {
     let _ = std::io::stderr().lock().write_all(line.as_bytes());
 }
 

@@ -61,6 +61,18 @@ pub fn bit_rate(bits: u64) -> String {
     if bits >= 1_000_000 { format!("{:.2} Mbit/s", bits as f64 / 1e6) } else { format!("{} kbit/s", bits / 1000) }
 }
 
+/// So many of something: `1 title`, `3 titles`.
+pub fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// What there is of several kinds: `2 packaged, 1 not done`; nothing of those of which there is none.
+pub fn tallied(parts: &[(u64, &str)]) -> String {
+    let parts: Vec<String> =
+        parts.iter().filter(|part| part.0 > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    parts.join(", ")
+}
+
 /// A number of bytes for people.
 pub fn bytes(bytes: u64) -> String {
     match bytes {

@@ -133,7 +133,7 @@ fn a_jobs_file_is_refused_as_a_whole() {
     let run = world.run(&["submit", "good one.jsonl", "--dry-run"]).expect(2).expect("a refusal");
     assert!(run.stderr.contains("hint: --batch NAME"), "{}", run.stderr);
     let run = world.run(&["submit", "good one.jsonl", "--dry-run", "--batch", "june"]).expect(0).expect("checked");
-    assert_eq!(run.text(), "1 titles of batch june can be submitted; nothing was\n");
+    assert_eq!(run.text(), "1 title of batch june can be submitted; nothing was\n");
 }
 
 /// What cannot work fails once and says why; what was mended works the next time.

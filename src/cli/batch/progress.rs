@@ -1,6 +1,5 @@
 //! Shows how a catalogue goes on: a line for each title that runs and one for all.
 
-use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,6 +8,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
 use crate::cli::args::{Global, ProgressMode};
+use crate::cli::progress::err;
 use crate::cli::table;
 use crate::package::progress::Progress;
 
@@ -239,8 +239,4 @@ impl Progress for Place {
 
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
-}
-
-fn err(line: &str) {
-    let _ = std::io::stderr().lock().write_all(line.as_bytes());
 }

@@ -14,7 +14,7 @@ use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
 use crate::cli::output::{Color, Format, Output, Volume};
 use crate::cli::package::Around;
-use crate::cli::table::{Side, Table, bytes};
+use crate::cli::table::{Side, Table, bytes, counted};
 use crate::package::progress::Silent;
 
 use super::outlook::{Outlook, State, outlook};
@@ -151,12 +151,13 @@ fn tell(titles: &[Title], looked: &[(usize, Result<Outlook, CliError>)], output:
         output.text(&table.render());
     }
     output.text(&format!(
-        "to do: {to_do} titles of {}, about {} segments, {} object puts, {} KMS calls; complete: {complete}; refused: {refused}\n\
+        "to do: {} of {}, about {}, {}, {}; complete: {complete}; refused: {refused}\n\
          segments and puts are estimates; nothing was written\n",
+        counted(to_do, "title"),
         bytes(sum.bytes),
-        sum.segments,
-        sum.puts,
-        sum.kms_calls,
+        counted(sum.segments, "segment"),
+        counted(sum.puts, "object put"),
+        counted(sum.kms_calls, "KMS call"),
     ));
     exit
 }

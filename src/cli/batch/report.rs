@@ -17,7 +17,8 @@ use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
 use crate::cli::output::{Format, Output, Volume};
 use crate::cli::signal;
-use crate::cli::table::{Side, Table, bytes};
+use crate::cli::table::{Side, Table, bytes, counted, tallied};
+use crate::keys::CreatedAt;
 use crate::limits;
 use crate::storage::StorageError;
 
@@ -88,7 +89,8 @@ impl<'a> Report<'a> {
                 other.push(format!(".{}", std::process::id()));
                 let other = PathBuf::from(other);
                 output.note(&format!("another run writes {}: this one writes {}", path.display(), other.display()));
-                let file = options(mode).open(&other).map_err(|error| failed(&other, error))?;
+                let file = locked(&other, mode)?
+                    .ok_or_else(|| CliError::from(StorageError::Locked { path: other.clone() }))?;
                 (other, file)
             }
         };
@@ -104,8 +106,9 @@ impl<'a> Report<'a> {
     }
 
     fn write(&self, title: &Title, rest: Value) {
-        let now = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        let mut line = json!({ "content_id": title.content_id, "line": title.line, "out": title.out, "at": now });
+        let mut line = json!({
+            "content_id": title.content_id, "line": title.line, "out": title.out, "at": CreatedAt::now(),
+        });
         if let (Value::Object(line), Value::Object(rest)) = (&mut line, rest) {
             line.extend(rest);
         }
@@ -173,19 +176,18 @@ impl<'a> Report<'a> {
                 }
             }
             let seconds = elapsed.as_secs_f64();
-            let parts = [
+            let parts = tallied(&[
                 (made, "packaged"),
                 (skipped, "complete already"),
                 (tally.permanent, "failed for good"),
                 (tally.transient, "failed, may work later"),
                 (tally.interrupted, "not done"),
-            ];
-            let parts: Vec<String> =
-                parts.iter().filter(|part| part.0 > 0).map(|(count, what)| format!("{count} {what}")).collect();
-            let parts = if parts.is_empty() { "nothing to do".to_owned() } else { parts.join(", ") };
+            ]);
+            let parts = if parts.is_empty() { "nothing to do".to_owned() } else { parts };
             let of = shard.map(|shard| format!(" of shard {shard}")).unwrap_or_default();
             self.output.text(&format!(
-                "{titles} titles{of}: {parts}; {} in {seconds:.2} s; report in {}\n",
+                "{}{of}: {parts}; {} in {seconds:.2} s; report in {}\n",
+                counted(titles, "title"),
                 bytes(bytes_out),
                 self.path.display()
             ));
@@ -208,7 +210,7 @@ impl<'a> Report<'a> {
 /// What stands against the run as a whole.
 fn error_of(tally: &Tally, broken: Option<&str>, report: &Path) -> Option<CliError> {
     if tally.interrupted > 0 {
-        let done = format!("interrupted: {} titles are complete, {} are not", tally.done, tally.interrupted);
+        let done = format!("interrupted: of the titles {} are complete and {} are not", tally.done, tally.interrupted);
         let error = CliError::new(Exit::Interrupted, done).hint("the same command goes on with those that are not");
         return Some(signal::name(error));
     }
@@ -305,10 +307,10 @@ impl Report<'_> {
         if self.output.volume() == Volume::Verbose {
             let what = if is_made { "packaged" } else { "complete already" };
             let text = format!(
-                "{}: {what}, {} renditions, {} segments, {}",
+                "{}: {what}, {}, {}, {}",
                 title.content_id,
-                packaged.renditions,
-                packaged.segments,
+                counted(packaged.renditions as u64, "rendition"),
+                counted(packaged.segments as u64, "segment"),
                 bytes(packaged.bytes_out)
             );
             self.board.aside(|| self.output.note(&text));

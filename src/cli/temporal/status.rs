@@ -61,12 +61,12 @@ pub fn run(args: &StatusArgs, global: &Global) -> Result<Exit, CliError> {
     let batch = args.batch.as_deref();
     if args.retry_failed || args.cancel {
         let (name, count, text) = if args.cancel {
-            ("cancelled", temporal.cancel(batch, &stop)?, "titles are told to stop")
+            ("cancelled", temporal.cancel(batch, &stop)?, "told to stop")
         } else {
-            ("retried", temporal.retry_failed(batch, &stop)?, "titles are tried again")
+            ("retried", temporal.retry_failed(batch, &stop)?, "tried again")
         };
         output.json(&json!({ "batch": batch, name: count }));
-        output.text(&format!("{count} {text}\n"));
+        output.text(&format!("{text}: {}\n", table::counted(count, "title")));
         return Ok(Exit::Done);
     }
     let (open, failed) = if args.failed { (0, usize::MAX) } else { (TOLD, TOLD) };
@@ -150,15 +150,13 @@ fn shown(text: &str) -> String {
 }
 
 fn summary(counts: Counts) -> String {
-    let parts = [
+    let parts = table::tallied(&[
         (counts.complete, "complete"),
         (counts.open, "open"),
         (counts.failed, "failed"),
         (counts.cancelled, "cancelled"),
-    ];
-    let parts: Vec<String> =
-        parts.iter().filter(|part| part.0 > 0).map(|(count, what)| format!("{count} {what}")).collect();
-    format!("{} titles: {}\n", counts.titles(), parts.join(", "))
+    ]);
+    format!("{}: {parts}\n", table::counted(counts.titles(), "title"))
 }
 
 /// About how much of a title is done: segments against what the inputs hold.

@@ -17,7 +17,9 @@ use crate::cli::batch::title::TitleForm;
 use crate::cli::batch::{open, plain, refuse, unreadable};
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
+use crate::cli::progress::err;
 use crate::cli::signal;
+use crate::cli::table::{counted, tallied};
 use crate::limits::BATCH_PROBLEMS;
 
 use super::link::{self, LinkArgs};
@@ -45,8 +47,6 @@ pub struct SubmitArgs {
     /// Check the file and submit nothing; no server is needed
     #[arg(long)]
     dry_run: bool,
-    #[command(flatten)]
-    link: LinkArgs,
     /// The task queue that workers take them from
     #[arg(long, value_name = "NAME", default_value = "keyrung")]
     task_queue: String,
@@ -68,6 +68,9 @@ pub struct SubmitArgs {
     /// The longest that a title may take in all, in the queue and between tries too
     #[arg(long, value_name = "SECONDS", default_value_t = 7 * 24 * 3600, value_parser = seconds())]
     title_timeout: u64,
+    // Last, for its heading goes on.
+    #[command(flatten)]
+    link: LinkArgs,
 }
 
 fn seconds() -> clap::builder::RangedU64ValueParser {
@@ -85,7 +88,7 @@ pub fn run(args: &SubmitArgs, global: &Global) -> Result<Exit, CliError> {
     let count = check(&args.jobs, &form, output)?;
     if args.dry_run {
         output.json(&json!({ "dry_run": true, "batch": batch, "titles": count }));
-        output.text(&format!("{count} titles of batch {batch} can be submitted; nothing was\n"));
+        output.text(&format!("{} of batch {batch} can be submitted; nothing was\n", counted(count, "title")));
         return Ok(Exit::Done);
     }
     let cancel = signal::cancel_flag()?;
@@ -118,7 +121,7 @@ pub fn run(args: &SubmitArgs, global: &Global) -> Result<Exit, CliError> {
         "batch": batch, "task_queue": args.task_queue, "titles": count, "started": done.started,
         "open": done.open, "complete": done.complete, "workers": workers,
     }));
-    output.text(&format!("batch {batch}: {count} titles: {}\n", parts(&done)));
+    output.text(&format!("batch {batch}: {}: {}\n", counted(count, "title"), parts(&done)));
     if workers == 0 && done.started + done.open > 0 {
         output.warning(&format!("no worker has asked for titles of {} lately: keyrung worker is one", args.task_queue));
     }
@@ -232,10 +235,7 @@ fn hash(text: &str) -> u64 {
 }
 
 fn parts(done: &Submitted) -> String {
-    let parts = [(done.started, "started"), (done.open, "open already"), (done.complete, "complete already")];
-    let parts: Vec<String> =
-        parts.iter().filter(|part| part.0 > 0).map(|(count, what)| format!("{count} {what}")).collect();
-    parts.join(", ")
+    tallied(&[(done.started, "started"), (done.open, "open already"), (done.complete, "complete already")])
 }
 
 /// Tells how submitting goes on.
@@ -288,12 +288,14 @@ impl Told {
                 bar.set_position(done.titles());
                 bar.set_message(text);
             }
-            Mode::Lines => err(&format!("{} of {} titles: {text}", done.titles(), self.count)),
-            Mode::Json => err(&json!({
-                "titles": self.count, "started": done.started, "open": done.open, "complete": done.complete,
-                "waits": done.is_full, "elapsed": self.started.elapsed().as_secs_f64(),
-            })
-            .to_string()),
+            Mode::Lines => err(&format!("{} of {} titles: {text}\n", done.titles(), self.count)),
+            Mode::Json => {
+                let line = json!({
+                    "titles": self.count, "started": done.started, "open": done.open, "complete": done.complete,
+                    "waits": done.is_full, "elapsed": self.started.elapsed().as_secs_f64(),
+                });
+                err(&format!("{line}\n"));
+            }
             Mode::Nothing => {}
         }
     }
@@ -303,8 +305,4 @@ impl Told {
             bar.finish_and_clear();
         }
     }
-}
-
-fn err(line: &str) {
-    let _ = std::io::Write::write_all(&mut std::io::stderr().lock(), format!("{line}\n").as_bytes());
 }

@@ -14,6 +14,7 @@ use crate::cli::batch::title::TitleForm;
 use crate::cli::error::CliError;
 use crate::cli::exit::Exit;
 use crate::cli::output::{Output, Volume};
+use crate::cli::table::counted;
 use crate::package::progress::Progress;
 
 /// Packages titles and says so.
@@ -58,7 +59,8 @@ impl Titles {
         match ended {
             Ok(packaged) if packaged.by == By::ThisRun => {
                 self.made.fetch_add(1, Ordering::SeqCst);
-                details(&format!("packaged, {} segments in {seconds:.2} s", packaged.segments));
+                let segments = counted(packaged.segments as u64, "segment");
+                details(&format!("packaged, {segments} in {seconds:.2} s"));
             }
             Ok(_) => {
                 self.found.fetch_add(1, Ordering::SeqCst);

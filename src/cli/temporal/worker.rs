@@ -32,8 +32,6 @@ use super::work::Titles;
   keyrung worker
   keyrung worker --address temporal.example:7233 --titles 4 -v")]
 pub struct WorkerArgs {
-    #[command(flatten)]
-    link: LinkArgs,
     /// Titles of this task queue
     #[arg(long, value_name = "NAME", default_value = "keyrung")]
     task_queue: String,
@@ -46,6 +44,9 @@ pub struct WorkerArgs {
     /// How long titles may go on after SIGTERM; leave it some seconds less than what kills the worker then
     #[arg(long, value_name = "SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(..=86400))]
     grace: u64,
+    // Last, for its heading goes on.
+    #[command(flatten)]
+    link: LinkArgs,
 }
 
 /// Packages titles until a signal comes.
