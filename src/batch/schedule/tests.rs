@@ -126,6 +126,24 @@ fn a_title_alone_has_all_threads_and_several_share_them() {
     assert!(begun.iter().take(8).all(|(_, threads)| *threads == 2), "{begun:?}");
 }
 
+/// Titles that would rather all run at once: two fit, and each of those has half of the threads.
+#[test]
+fn no_more_run_than_memory_lets() {
+    let fake = Fake::new(|_, _| {
+        thread::sleep(Duration::from_millis(20));
+        Ok(())
+    });
+    go(titles(&[Some(1); 8]), &limits(4, 8, 25), &fake);
+    assert_eq!(*fake.most.lock().unwrap(), (2, 20, 8));
+    // What is larger than all runs, alone and with all threads.
+    let fake = Fake::new(|_, _| {
+        thread::sleep(Duration::from_millis(5));
+        Ok(())
+    });
+    go(titles(&[Some(1); 3]), &limits(4, 8, 5), &fake);
+    assert_eq!(*fake.most.lock().unwrap(), (1, 0, 8));
+}
+
 #[test]
 fn what_may_pass_is_tried_again_and_what_will_not_is_not() {
     let fake = Fake::new(|title, times| match title.content_id.as_str() {
