@@ -258,6 +258,7 @@ impl<'de> Deserialize<'de> for RawFields<'de> {
 mod tests {
     use std::io::Write;
 
+    use proptest::num::f64::NORMAL;
     use proptest::prelude::*;
 
     use super::*;
@@ -336,8 +337,8 @@ mod tests {
         }
 
         #[test]
-        fn a_title_is_read_back_as_it_was(name in "[a-z_]{1,8}", text: String, number: i32, flag: bool) {
-            let value = serde_json::json!({ name: text, "number-1": number, "flag-1": [flag, null] });
+        fn a_title_is_read_back_as_it_was(name in "[a-z_]{1,8}", text: String, number: i32, part in NORMAL, flag: bool) {
+            let value = serde_json::json!({ name: text, "number-1": number, "part-1": part, "flag-1": [flag, null] });
             let draft = Draft::from_json(&value.to_string()).unwrap();
             prop_assert_eq!(Value::Object(draft.to_json()), value);
         }
