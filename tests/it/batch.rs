@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::common::{Check, Run, World, repository, started, tool};
+use super::common::{Check, Run, World, eventually, repository, started, tool};
 use super::disk::tree;
 use super::package::path_text;
 use super::space::Mount;
@@ -480,10 +480,13 @@ fn an_interrupted_run_says_how_to_go_on() -> Check {
     jobs(&world, &all);
     let mut command = world.command(&["batch", "jobs.jsonl"]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("keyrung starts");
-    thread::sleep(Duration::from_millis(400));
+    let begun = || fs::read_dir(world.folder.join("out")).is_ok_and(|titles| titles.count() > 2);
+    let waited = eventually("a title is made", Duration::from_secs(30), begun);
     let process = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
-    let run = Run::of(child.wait_with_output().unwrap()).expect(130)?;
+    let run = Run::of(child.wait_with_output().unwrap());
+    waited?;
+    let run = run.expect(130)?;
     check!(run.stderr.contains("error: interrupted: "), "{}", run.stderr);
     check!(run.stderr.contains("hint: the same command goes on"), "{}", run.stderr);
     let statuses = statuses(&world);

@@ -6,6 +6,7 @@ use std::process::{ChildStdin, Command, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, Once};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -186,4 +187,14 @@ pub fn every<T: Sync>(items: &[T], name: impl Fn(&T) -> String + Sync, check: im
     });
     let wrong = wrong.into_inner().expect("no panic");
     assert!(wrong.is_empty(), "{} of {} are wrong:\n{}", wrong.len(), items.len(), wrong.join("\n"));
+}
+
+/// Waits until something is so.
+pub fn eventually(what: &str, within: Duration, mut is_so: impl FnMut() -> bool) -> Check {
+    let until = Instant::now() + within;
+    while !is_so() {
+        check!(Instant::now() < until, "{what}: not in {within:?}");
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
 }

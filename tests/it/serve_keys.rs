@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::common::{Check, World, repository};
+use super::common::{Check, World, eventually, repository};
 use super::moto::moto;
 use super::proxy::{Asked, Fault, Proxy};
 use super::serve::Server;
@@ -62,15 +62,6 @@ impl Site {
         let decrypts = |asked: &Asked| asked.header("x-amz-target").is_some_and(|target| target.ends_with(".Decrypt"));
         self.proxy.count(decrypts)
     }
-}
-
-fn eventually(what: &str, within: Duration, mut is_so: impl FnMut() -> bool) -> Check {
-    let until = Instant::now() + within;
-    while !is_so() {
-        check!(Instant::now() < until, "{what}: not in {within:?}");
-        thread::sleep(Duration::from_millis(30));
-    }
-    Ok(())
 }
 
 #[test]

@@ -280,6 +280,8 @@ async fn the_record_of_another_key_is_refused() {
     for _ in 0..3 {
         assert!(vault.record(&other).await.unwrap_err().is_refusal());
     }
+    // It is told beside the answer, not before it.
+    eventually(|| !fake.incidents().is_empty()).await;
     let reason = format!("{other} read refused: key {other} has the record of key {}", sealed.key_id);
     assert_eq!(fake.incidents(), [reason], "told once, not for every viewer");
 }
@@ -311,12 +313,7 @@ async fn what_the_provider_refuses_is_refused_and_told_once() {
     }
     assert!(fake.opens.load(SeqCst) <= 3);
     // It is told beside the answer, not before it.
-    for _ in 0..100 {
-        if !fake.incidents().is_empty() {
-            break;
-        }
-        tokio::time::sleep(millis(20)).await;
-    }
+    eventually(|| !fake.incidents().is_empty()).await;
     assert_eq!(fake.incidents()[0], format!("{} open refused: no", sealed.key_id));
     assert!(vault.ready(), "a key that is refused is no trouble of the server's");
     fake.mood(Stage::Open, Mood::Well);
