@@ -480,8 +480,9 @@ fn an_interrupted_run_says_how_to_go_on() -> Check {
     jobs(&world, &all);
     let mut command = world.command(&["batch", "jobs.jsonl"]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("keyrung starts");
+    // From then on signals are waited for, and most titles are yet to come.
     let begun = || fs::read_dir(world.folder.join("out")).is_ok_and(|titles| titles.count() > 2);
-    let waited = eventually("a title is made", Duration::from_secs(30), begun);
+    let waited = eventually("titles are begun", Duration::from_secs(30), begun);
     let process = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
     let run = Run::of(child.wait_with_output().unwrap());
