@@ -37,8 +37,9 @@ impl LaneCipher {
         Self(Aes128Enc::new(key.expose().into()))
     }
 
-    /// The number of lanes that this machine encrypts in one step, at most [`MAX_LANES`]: 64 with VAES on AVX-512, 30 with
-    /// VAES on AVX2, 8 with AES-NI or ARMv8. Multiples of it are the best numbers of lanes.
+    /// The number of lanes that this machine encrypts in one step, at most [`MAX_LANES`]: 64 with VAES on AVX-512, 8 with
+    /// AES-NI or ARMv8. Multiples of it are the best numbers of lanes. The 30 of VAES on AVX2 are not reached before
+    /// `cpufeatures` tells it from AVX-512 (RustCrypto/utils#1528).
     #[must_use]
     pub fn width(&self) -> usize {
         let mut width = 0;
