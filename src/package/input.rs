@@ -1,16 +1,12 @@
 //! The inputs of a job: what the user named, opened, with what tells whether it changes meanwhile.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
-
-use crate::limits;
 #[cfg(feature = "aws")]
 use crate::storage::StorageError;
 #[cfg(feature = "aws")]
@@ -19,6 +15,7 @@ use crate::ts::EndOfInput;
 
 use super::decrypt::InputDecryption;
 use super::error::PackageError;
+use super::stdin::Pipe;
 
 /// What the user typed for an input: `[NAME=]INPUT[#program=N]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -370,8 +367,6 @@ pub enum Reader {
 
 /// Bytes that the scan reads at once: little enough to stay in the cache nearest to it beside what the workers use.
 const CHUNK: usize = 256 * 1024;
-/// How long standard input is waited for until it is looked whether the run is to stop.
-const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 impl Reader {
     /// The bytes from `from` on: at least `at_least`, or all that there is.
@@ -392,101 +387,6 @@ impl Reader {
                 pipe.fill(from, at_least)?;
                 Ok((pipe.from(from), pipe.end()))
             }
-        }
-    }
-}
-
-/// Standard input, with what may still be needed of it.
-#[derive(Debug, Default)]
-pub struct Pipe {
-    base: u64,
-    bytes: Vec<u8>,
-    ended: bool,
-    cancel: Arc<AtomicBool>,
-}
-
-impl Pipe {
-    /// Nothing read yet. `cancel` is set when the run is to stop, which whoever waits for input has to see too.
-    #[must_use]
-    pub fn new(cancel: Arc<AtomicBool>) -> Self {
-        Self { cancel, ..Self::default() }
-    }
-
-    /// The bytes held from `offset` on.
-    #[must_use]
-    pub fn from(&self, offset: u64) -> &[u8] {
-        let start = offset.saturating_sub(self.base).min(self.bytes.len() as u64) as usize;
-        self.bytes.get(start..).unwrap_or_default()
-    }
-
-    /// The offset of the first byte held.
-    #[must_use]
-    pub fn base(&self) -> u64 {
-        self.base
-    }
-
-    /// Whether all has been read.
-    #[must_use]
-    pub fn end(&self) -> EndOfInput {
-        if self.ended { EndOfInput::Reached } else { EndOfInput::NotYet }
-    }
-
-    /// Reads until `at_least` bytes from `from` on are held, or the end.
-    ///
-    /// # Errors
-    /// When reading fails, more than [`limits::PIPE_WINDOW`] would have to be held, or the run is to stop.
-    pub fn fill(&mut self, from: u64, at_least: usize) -> Result<(), PackageError> {
-        let name = || "standard input".to_owned();
-        let mut stdin = io::stdin().lock();
-        while !self.ended && self.from(from).len() < at_least {
-            if self.bytes.len() >= limits::PIPE_WINDOW {
-                return Err(PackageError::Input {
-                    input: name(),
-                    source: crate::ladder::LadderError::Limit {
-                        what: "the programs or streams are interleaved too far apart to be cut in one pass".to_owned(),
-                        limit: limits::PIPE_WINDOW as u64,
-                    },
-                });
-            }
-            self.wait(&stdin).map_err(|source| PackageError::Read { input: name(), source })?;
-            if self.cancel.load(Ordering::Relaxed) {
-                return Err(PackageError::Interrupted);
-            }
-            let start = self.bytes.len();
-            self.bytes.resize(start + CHUNK, 0);
-            let got = loop {
-                match stdin.read(self.bytes.get_mut(start..).unwrap_or_default()) {
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    other => break other,
-                }
-            };
-            let got = got.map_err(|source| PackageError::Read { input: name(), source })?;
-            self.bytes.truncate(start + got);
-            self.ended = got == 0;
-        }
-        Ok(())
-    }
-
-    /// Waits until there is something to read, or the run is to stop.
-    fn wait(&self, stdin: &io::StdinLock<'_>) -> io::Result<()> {
-        while !self.cancel.load(Ordering::Relaxed) {
-            let mut polled = [PollFd::new(stdin, PollFlags::IN)];
-            match poll(&mut polled, Some(&PATIENCE)) {
-                Ok(0) | Err(Errno::INTR) => {}
-                Ok(_) => break,
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
-    }
-
-    /// Forgets what lies before `offset`.
-    pub fn release(&mut self, offset: u64) {
-        let gone = offset.saturating_sub(self.base).min(self.bytes.len() as u64) as usize;
-        // Moving the rest to the front is worth it only when much has gone.
-        if gone >= 4 * CHUNK || gone == self.bytes.len() {
-            self.bytes.drain(..gone);
-            self.base += gone as u64;
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod queue;
 pub mod record;
 pub mod sink;
 pub mod site;
+pub mod stdin;
 pub mod uri;
 
 pub use error::PackageError;

@@ -26,6 +26,9 @@ pub fn run(
     faults: FaultPolicy,
     sink: &Sink<'_>,
 ) -> Result<Vec<Stored>, PackageError> {
+    let PlannedInput { name, reader: Reader::Pipe(pipe), stride, .. } = input else {
+        return Err(PackageError::Internal("standard input is not a pipe".to_owned()));
+    };
     let count = conductor.renditions().len();
     let mut writers: Vec<Writer> = (0..count).map(Writer::new).collect();
     let mut stored = Vec::new();
@@ -33,15 +36,11 @@ pub fn run(
     loop {
         sink.check()?;
         let position = conductor.position(0);
-        // The reader is taken out, so that its bytes can be lent while the conductor works on them.
-        let Reader::Pipe(mut pipe) = std::mem::replace(&mut input.reader, Reader::Pipe(Default::default())) else {
-            return Err(PackageError::Internal("standard input is not a pipe".to_owned()));
-        };
         pipe.fill(position, at_least)?;
         let end = pipe.end();
-        let consumed = conductor.push(0, &input.name, pipe.from(position), end)?;
+        let consumed = conductor.push(0, name, pipe.from(position), end)?;
         sink.progress.scanned(consumed as u64);
-        check_faults(conductor, 0, &input.name, faults)?;
+        check_faults(conductor, 0, name, faults)?;
         at_least = if consumed == 0 { pipe.from(position).len() + 1 } else { 1 };
         let mut needed = u64::MAX;
         let mut complete: Vec<Vec<Segment>> = vec![Vec::new(); count];
@@ -53,7 +52,7 @@ pub fn run(
         for (writer, complete) in writers.iter_mut().zip(complete) {
             for segment in complete {
                 let to = segment.range().end;
-                writer.go_on(segment, to, pipe.from(0), pipe.base(), input.stride, sink)?;
+                writer.go_on(segment, to, pipe.from(0), pipe.base(), *stride, sink)?;
                 stored.extend(writer.finish(sink)?);
             }
             let settled = conductor.settled(writer.rendition);
@@ -62,7 +61,7 @@ pub fn run(
             };
             let cutter = rendition.cutter();
             if let Some(open) = cutter.open_segment(writer.resumes_at()) {
-                writer.go_on(open, settled, pipe.from(0), pipe.base(), input.stride, sink)?;
+                writer.go_on(open, settled, pipe.from(0), pipe.base(), *stride, sink)?;
                 needed = needed.min(writer.next);
             } else {
                 needed = needed.min(cutter.needed().unwrap_or(settled));
@@ -70,7 +69,6 @@ pub fn run(
             needed = needed.min(settled).min(cutter.needed_behind_open().unwrap_or(u64::MAX));
         }
         pipe.release(needed.min(conductor.position(0)));
-        input.reader = Reader::Pipe(pipe);
         if end == EndOfInput::Reached {
             return Ok(stored);
         }

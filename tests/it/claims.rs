@@ -116,11 +116,14 @@ fn standard_input_never_adopts_a_nonce() {
     let mut seen: Vec<Value> = Vec::new();
     for _ in 0..3 {
         let bytes = fs::read(&input).expect("a sample");
+        // What the run before left is not what is waited for.
+        let first = ground.world.folder.join(FIRST);
+        let _ = fs::remove_file(&first);
         let mut child =
             ground.world.command(&arguments).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().expect("starts");
         let mut pipe = child.stdin.take().expect("a pipe");
         pipe.write_all(&bytes[..bytes.len() / 4 * 3]).expect("written");
-        wait_until("the first segment", || ground.world.folder.join(FIRST).exists());
+        wait_until("the first segment", || first.exists());
         child.kill().expect("killed");
         child.wait().expect("ends");
         seen.push(claims(&ground.home()).expect("claims").pop().expect("a claim"));

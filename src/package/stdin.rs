@@ -1,0 +1,238 @@
+//! Standard input as a window that moves on: it cannot be read twice, so what may still be needed of it is kept.
+
+use std::io::{self, Read};
+use std::ops::Range;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use crate::ladder::LadderError;
+use crate::limits;
+use crate::ts::EndOfInput;
+
+use super::error::PackageError;
+
+/// Bytes that are read at once.
+const CHUNK: usize = 256 * 1024;
+/// What a pipe is asked to hold instead of its 64 KiB: as much as everyone may have (pipe(7)). Whoever writes into a full
+/// pipe and whoever reads from an empty one has to be put to sleep and woken, which takes longer than the copying.
+const PIPE_BYTES: usize = 1024 * 1024;
+/// How long standard input is waited for until it is looked whether the run is to stop.
+const PATIENCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+
+/// Standard input, with what may still be needed of it.
+#[derive(Debug)]
+pub struct Pipe {
+    /// The offset of the first byte held.
+    base: u64,
+    buffer: Vec<u8>,
+    /// Where in the buffer the bytes held lie.
+    held: Range<usize>,
+    limit: usize,
+    ended: bool,
+    cancel: Arc<AtomicBool>,
+}
+
+impl Pipe {
+    /// Nothing read yet. `cancel` is set when the run is to stop, which whoever waits for input has to see too.
+    #[must_use]
+    pub fn new(cancel: Arc<AtomicBool>) -> Self {
+        widen(io::stdin());
+        Self { base: 0, buffer: Vec::new(), held: 0..0, limit: limits::PIPE_WINDOW, ended: false, cancel }
+    }
+
+    /// The bytes held from `offset` on.
+    #[must_use]
+    pub fn from(&self, offset: u64) -> &[u8] {
+        let held = self.buffer.get(self.held.clone()).unwrap_or_default();
+        let start = offset.saturating_sub(self.base).min(held.len() as u64) as usize;
+        held.get(start..).unwrap_or_default()
+    }
+
+    /// The offset of the first byte held.
+    #[must_use]
+    pub fn base(&self) -> u64 {
+        self.base
+    }
+
+    /// Whether all has been read.
+    #[must_use]
+    pub fn end(&self) -> EndOfInput {
+        if self.ended { EndOfInput::Reached } else { EndOfInput::NotYet }
+    }
+
+    /// Reads until `at_least` bytes from `from` on are held, or the end.
+    ///
+    /// # Errors
+    /// When reading fails, more than [`limits::PIPE_WINDOW`] would have to be held, or the run is to stop.
+    pub fn fill(&mut self, from: u64, at_least: usize) -> Result<(), PackageError> {
+        let mut stdin = io::stdin().lock();
+        while !self.ended && self.from(from).len() < at_least {
+            self.wait(&stdin).map_err(unreadable)?;
+            if self.cancel.load(Ordering::Relaxed) {
+                return Err(PackageError::Interrupted);
+            }
+            self.read(&mut stdin)?;
+        }
+        Ok(())
+    }
+
+    /// Forgets what lies before `offset`.
+    pub fn release(&mut self, offset: u64) {
+        let gone = offset.saturating_sub(self.base).min(self.held.len() as u64) as usize;
+        self.held.start += gone;
+        self.base += gone as u64;
+    }
+
+    /// Waits until there is something to read, or the run is to stop.
+    fn wait(&self, stdin: &io::StdinLock<'_>) -> io::Result<()> {
+        while !self.cancel.load(Ordering::Relaxed) {
+            let mut polled = [PollFd::new(stdin, PollFlags::IN)];
+            match poll(&mut polled, Some(&PATIENCE)) {
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(_) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads once, behind what is held.
+    fn read(&mut self, source: &mut impl Read) -> Result<(), PackageError> {
+        if self.held.len() >= self.limit {
+            let what = "the programs or streams are interleaved too far apart to be cut in one pass".to_owned();
+            let source = LadderError::Limit { what, limit: self.limit as u64 };
+            return Err(PackageError::Input { input: name(), source });
+        }
+        self.make_room();
+        let free = self.buffer.get_mut(self.held.end..).unwrap_or_default();
+        let got = loop {
+            match source.read(free) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                other => break other.map_err(unreadable)?,
+            }
+        };
+        self.held.end += got;
+        self.ended = got == 0;
+        Ok(())
+    }
+
+    /// Makes room for a chunk behind what is held: at the buffer's front where at least half as much has gone as would
+    /// have to be moved, so that a byte is moved twice at most on the whole; else at its end.
+    fn make_room(&mut self) {
+        if self.buffer.len() - self.held.end >= CHUNK {
+            return;
+        }
+        if self.held.start >= CHUNK.max(self.held.len() / 2) {
+            self.buffer.copy_within(self.held.clone(), 0);
+            self.held = 0..self.held.len();
+        } else {
+            self.buffer.resize(self.held.end + CHUNK.max(self.held.len() / 2), 0);
+        }
+    }
+}
+
+fn name() -> String {
+    "standard input".to_owned()
+}
+
+fn unreadable(source: io::Error) -> PackageError {
+    PackageError::Read { input: name(), source }
+}
+
+/// Asks for a larger pipe. Where `input` is none, or nobody may have more, it stays as it is.
+fn widen(input: impl AsFd) {
+    #[cfg(target_os = "linux")]
+    if rustix::pipe::fcntl_getpipe_size(&input).is_ok_and(|bytes| bytes < PIPE_BYTES) {
+        let _ = rustix::pipe::fcntl_setpipe_size(&input, PIPE_BYTES);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = input;
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn pipe(limit: usize) -> Pipe {
+        Pipe { base: 0, buffer: Vec::new(), held: 0..0, limit, ended: false, cancel: Arc::default() }
+    }
+
+    /// Gives as many bytes at once as each of `pieces` allows.
+    struct Source<'a> {
+        bytes: &'a [u8],
+        pieces: std::vec::IntoIter<usize>,
+    }
+
+    impl Read for Source<'_> {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let count = self.pieces.next().unwrap_or(0).min(buffer.len());
+            self.bytes.read(&mut buffer[..count])
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        /// Whatever comes at once, and however much is kept: what is held is the input's, and the buffer follows it.
+        #[test]
+        fn the_window_is_the_inputs(steps in prop::collection::vec((1..=CHUNK, 0..3 * CHUNK), 1..40)) {
+            let mut input = vec![0; 40 * CHUNK];
+            blake3::Hasher::new().finalize_xof().fill(&mut input);
+            let pieces: Vec<usize> = steps.iter().map(|step| step.0).collect();
+            let mut source = Source { bytes: &input, pieces: pieces.into_iter() };
+            let mut pipe = pipe(usize::MAX);
+            let (mut base, mut at, mut most) = (0, 0, 0);
+            for (piece, kept) in steps {
+                pipe.read(&mut source).unwrap();
+                at += piece;
+                prop_assert!(pipe.base() == base as u64 && pipe.from(0) == &input[base..at]);
+                prop_assert!(pipe.from(at as u64 - 1) == &input[at - 1..at]);
+                most = most.max(at - base);
+                base = base.max(at.saturating_sub(kept));
+                pipe.release(base as u64);
+                pipe.release(0); // what is gone stays gone
+                prop_assert!(pipe.base() == base as u64 && pipe.from(0) == &input[base..at]);
+            }
+            prop_assert!(pipe.buffer.len() <= most * 2 + 2 * CHUNK, "{} bytes for {most}", pipe.buffer.len());
+        }
+    }
+
+    #[test]
+    fn too_much_is_not_held() {
+        let mut source = io::repeat(0x47);
+        let mut pipe = pipe(2 * CHUNK);
+        pipe.read(&mut source).unwrap();
+        pipe.read(&mut source).unwrap();
+        let error = pipe.read(&mut source).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "standard input: the programs or streams are interleaved too far apart to be cut in one pass (limit 524288)"
+        );
+        pipe.release(1);
+        pipe.read(&mut source).unwrap();
+        assert_eq!(pipe.end(), EndOfInput::NotYet);
+    }
+
+    #[test]
+    fn nothing_more_is_the_end() {
+        let mut pipe = pipe(CHUNK);
+        pipe.read(&mut io::empty()).unwrap();
+        assert_eq!((pipe.end(), pipe.from(0)), (EndOfInput::Reached, [].as_slice()));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_pipe_is_widened_and_a_file_is_left_alone() {
+        let (reader, _writer) = io::pipe().unwrap();
+        widen(&reader);
+        let limit: usize = std::fs::read_to_string("/proc/sys/fs/pipe-max-size").unwrap().trim().parse().unwrap();
+        assert_eq!(rustix::pipe::fcntl_getpipe_size(&reader).unwrap(), PIPE_BYTES.min(limit));
+        widen(std::fs::File::open("/dev/null").unwrap());
+    }
+}
