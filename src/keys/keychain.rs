@@ -199,15 +199,11 @@ mod tests {
 
     #[test]
     fn providers_are_named_as_they_are_written() {
-        let arn = "aws-kms:arn:aws:kms:eu-west-1:111122223333:key/1";
-        for good in [
-            "local",
-            #[cfg(feature = "aws")]
-            arn,
-            #[cfg(feature = "aws")]
-            "aws-kms:alias/films",
-        ] {
-            assert_eq!(good.parse::<ProviderName>().unwrap().to_string(), good);
+        let reread = |name: &str| name.parse::<ProviderName>().unwrap().to_string();
+        assert_eq!(reread("local"), "local");
+        #[cfg(feature = "aws")]
+        for good in ["aws-kms:arn:aws:kms:eu-west-1:111122223333:key/1", "aws-kms:alias/films"] {
+            assert_eq!(reread(good), good);
         }
         for bad in ["", "Local", "aws-kms", "aws-kms:", "aws-kms:a b", "vault:x", "local:"] {
             assert!(bad.parse::<ProviderName>().is_err(), "{bad:?}");
