@@ -137,13 +137,15 @@ def html_table(rows: list[list[str]]) -> str:
     return f'<div class="scroll"><table><thead><tr>{cells(rows[0], "th")}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def write(folder: str, results: dict[str, Result], near: dict[str, Result], groups: list, work: str) -> None:
+def write(folder: str, results: dict[str, Result], judged: list[list[str]], groups: list, work: str) -> None:
+    """`judged`: what `verdicts` says, where the targets are meant for what was measured."""
     os.makedirs(folder, exist_ok=True)
     about = machine(work)
     base = results["keyrung"]
     main = [HEAD, *(row(name, result, base) for name, result in results.items())]
-    wanted = [["target", "measured", "at most", ""], *verdicts(results, near)]
-    parts = [("The contest", main), ("Targets", wanted)]
+    parts = [("The contest", main)]
+    if judged:
+        parts.append(("Targets", [["target", "measured", "at most", ""], *judged]))
     for group, found in groups:
         first = next(iter(found.values()))
         parts.append((group.title, [HEAD, *(row(name, result, first) for name, result in found.items())]))
