@@ -1,5 +1,10 @@
-//! Makes the segments of standard input, in one pass: each rendition has one open segment, which is encrypted as soon
-//! as it is settled which packets it holds. What may still be needed of the input is kept, and no more.
+//! Makes the segments of standard input, in one pass: each rendition has one open segment, whose packets are picked as
+//! soon as it is settled which it holds, and encrypted and written by another thread. What may still be needed of the
+//! input is kept, and no more.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::thread;
 
 use crate::crypto::cbc::{BLOCK, CbcStream};
 use crate::crypto::iv::Iv;
@@ -13,10 +18,12 @@ use super::input::Reader;
 use super::plan::PlannedInput;
 use super::sink::{Output, Protection, Sink, Stored};
 
-/// Clear bytes that are gathered before they are encrypted and written.
+/// Clear bytes of a rendition that are gathered before they are handed on.
 const BATCH: usize = 64 * 1024;
+/// Pieces that may wait for the thread that encrypts and writes: enough to keep it busy, and little memory.
+const WAITING: usize = 16;
 
-/// Packages standard input as it comes.
+/// Packages standard input as it comes: this thread reads, scans and picks packets, another encrypts and writes.
 ///
 /// # Errors
 /// When the input is refused, cannot be read, or storage fails.
@@ -26,12 +33,30 @@ pub fn run(
     faults: FaultPolicy,
     sink: &Sink<'_>,
 ) -> Result<Vec<Stored>, PackageError> {
+    thread::scope(|scope| {
+        let (pieces, taken) = mpsc::sync_channel(WAITING);
+        let maker = scope.spawn(move || Maker::new(sink).run(taken));
+        let picked = pick(conductor, input, faults, sink, pieces);
+        let made = maker.join().map_err(|_| PackageError::Internal("the writing thread panicked".to_owned()))?;
+        // When the maker fails, nobody takes what is picked: its error is the one to report.
+        let stored = made?;
+        picked.map(|()| stored)
+    })
+}
+
+/// Hands the pieces of all segments on, to the end of the input.
+fn pick(
+    conductor: &mut Conductor,
+    input: &mut PlannedInput,
+    faults: FaultPolicy,
+    sink: &Sink<'_>,
+    pieces: SyncSender<Piece>,
+) -> Result<(), PackageError> {
     let PlannedInput { name, reader: Reader::Pipe(pipe), stride, .. } = input else {
         return Err(PackageError::Internal("standard input is not a pipe".to_owned()));
     };
     let count = conductor.renditions().len();
-    let mut writers: Vec<Writer> = (0..count).map(Writer::new).collect();
-    let mut stored = Vec::new();
+    let mut pickers: Vec<Picker> = (0..count).map(|rendition| Picker::new(rendition, pieces.clone())).collect();
     let mut at_least = 1;
     loop {
         sink.check()?;
@@ -49,20 +74,20 @@ pub fn run(
                 list.push(segment);
             }
         }
-        for (writer, complete) in writers.iter_mut().zip(complete) {
+        for (picker, complete) in pickers.iter_mut().zip(complete) {
             for segment in complete {
                 let to = segment.range().end;
-                writer.go_on(segment, to, pipe.from(0), pipe.base(), *stride, sink)?;
-                stored.extend(writer.finish(sink)?);
+                picker.go_on(segment, to, pipe.from(0), pipe.base(), *stride)?;
+                picker.finish()?;
             }
-            let settled = conductor.settled(writer.rendition);
-            let Some(rendition) = conductor.renditions().get_mut(writer.rendition) else {
+            let settled = conductor.settled(picker.rendition);
+            let Some(rendition) = conductor.renditions().get_mut(picker.rendition) else {
                 continue;
             };
             let cutter = rendition.cutter();
-            if let Some(open) = cutter.open_segment(writer.resumes_at()) {
-                writer.go_on(open, settled, pipe.from(0), pipe.base(), *stride, sink)?;
-                needed = needed.min(writer.next);
+            if let Some(open) = cutter.open_segment(picker.resumes_at()) {
+                picker.go_on(open, settled, pipe.from(0), pipe.base(), *stride)?;
+                needed = needed.min(picker.next);
             } else {
                 needed = needed.min(cutter.needed().unwrap_or(settled));
             }
@@ -70,30 +95,55 @@ pub fn run(
         }
         pipe.release(needed.min(conductor.position(0)));
         if end == EndOfInput::Reached {
-            return Ok(stored);
+            return Ok(());
         }
     }
 }
 
-/// One rendition's open segment.
-struct Writer {
+/// What the maker is given of a rendition's segments, in their order.
+struct Piece {
     rendition: usize,
+    what: What,
+}
+
+enum What {
+    /// The segment of this index begins.
+    Begin(u64),
+    /// Whole blocks of it, before encryption.
+    Blocks(Vec<u8>),
+    /// The last bytes of it, and all that is known of it.
+    Last(Segment, Vec<u8>),
+}
+
+/// Picks the packets of one rendition's open segment.
+struct Picker {
+    rendition: usize,
+    pieces: SyncSender<Piece>,
     open: Option<Open>,
     next: u64,
 }
 
 struct Open {
     assembler: Assembler,
-    output: Output,
-    stream: Option<CbcStream>,
-    iv: Option<Iv>,
-    clear: u64,
     batch: Vec<u8>,
 }
 
-impl Writer {
-    fn new(rendition: usize) -> Self {
-        Self { rendition, open: None, next: 0 }
+impl Open {
+    /// Takes all whole blocks out.
+    fn whole_blocks(&mut self) -> Vec<u8> {
+        let (blocks, rest) = self.batch.as_chunks::<BLOCK>();
+        let mut next = Vec::with_capacity(BATCH + PACKET_LEN);
+        next.extend_from_slice(rest);
+        let whole = blocks.len() * BLOCK;
+        let mut taken = std::mem::replace(&mut self.batch, next);
+        taken.truncate(whole);
+        taken
+    }
+}
+
+impl Picker {
+    fn new(rendition: usize, pieces: SyncSender<Piece>) -> Self {
+        Self { rendition, pieces, open: None, next: 0 }
     }
 
     /// Where the open segment will be gone on with; what lies before it is done.
@@ -102,33 +152,19 @@ impl Writer {
     }
 
     /// Goes on with a segment, as it is now described, up to the offset `to`.
-    fn go_on(
-        &mut self,
-        segment: Segment,
-        to: u64,
-        held: &[u8],
-        base: u64,
-        stride: Stride,
-        sink: &Sink<'_>,
-    ) -> Result<(), PackageError> {
+    fn go_on(&mut self, segment: Segment, to: u64, held: &[u8], base: u64, stride: Stride) -> Result<(), PackageError> {
         let open = match &mut self.open {
             Some(open) => {
                 open.assembler.update(segment);
                 open
             }
             None => {
-                let index = segment.index;
                 self.next = segment.range().start;
-                let iv = sink.iv(self.rendition, index)?;
-                let stream = match (sink.protection, iv) {
-                    (Protection::Aes128 { key, .. }, Some(iv)) => Some(CbcStream::new(key, iv)),
-                    _ => None,
-                };
-                let output = sink.create(self.rendition, index, None)?;
+                hand_on(&self.pieces, self.rendition, What::Begin(segment.index))?;
                 let assembler = Assembler::new(segment);
-                let batch = assembler.preamble();
-                let clear = batch.len() as u64;
-                self.open.insert(Open { assembler, output, stream, iv, clear, batch })
+                let mut batch = Vec::with_capacity(BATCH + PACKET_LEN);
+                batch.extend_from_slice(&assembler.preamble());
+                self.open.insert(Open { assembler, batch })
             }
         };
         loop {
@@ -145,10 +181,9 @@ impl Writer {
                 break; // the truncated tail
             };
             if open.assembler.take(self.next, &mut packet) == Taken::Kept {
-                open.clear += PACKET_LEN as u64;
                 open.batch.extend_from_slice(&packet);
                 if open.batch.len() >= BATCH {
-                    open.flush(sink)?;
+                    hand_on(&self.pieces, self.rendition, What::Blocks(open.whole_blocks()))?;
                 }
             }
             self.next += stride.len() as u64;
@@ -156,36 +191,86 @@ impl Writer {
         Ok(())
     }
 
-    fn finish(&mut self, sink: &Sink<'_>) -> Result<Option<Stored>, PackageError> {
-        let Some(mut open) = self.open.take() else {
-            return Ok(None);
+    fn finish(&mut self) -> Result<(), PackageError> {
+        let Some(Open { assembler, batch }) = self.open.take() else {
+            return Ok(());
         };
-        open.flush(sink)?;
-        if let Some(stream) = open.stream.take() {
-            stream.finish(&mut open.batch);
-        }
-        sink.write(&mut open.output, &open.batch)?;
-        // An open segment takes nothing of the budget: all renditions have one, and could wait for each other. What is on
-        // its way does.
-        let permit = sink.reserve(open.output.bytes(), || false)?;
-        open.output.hold(permit);
-        let segment = open.assembler.into_segment();
-        Ok(Some(sink.finish(open.output, self.rendition, segment, open.clear, open.iv)))
+        hand_on(&self.pieces, self.rendition, What::Last(assembler.into_segment(), batch))
     }
 }
 
-impl Open {
-    /// Encrypts and writes what is whole blocks.
-    fn flush(&mut self, sink: &Sink<'_>) -> Result<(), PackageError> {
-        let whole = self.batch.len() / BLOCK * BLOCK;
-        let Some(blocks) = self.batch.get_mut(..whole) else {
-            return Ok(());
-        };
-        if let Some(stream) = &mut self.stream {
-            stream.encrypt_blocks(blocks).map_err(|error| PackageError::Internal(error.to_string()))?;
+/// Fails when the maker has failed; whoever asks it learns why.
+fn hand_on(pieces: &SyncSender<Piece>, rendition: usize, what: What) -> Result<(), PackageError> {
+    pieces.send(Piece { rendition, what }).map_err(|_| PackageError::Interrupted)
+}
+
+/// Encrypts and writes the pieces.
+struct Maker<'a> {
+    sink: &'a Sink<'a>,
+    /// The segment of each rendition that is being written.
+    begun: BTreeMap<usize, Begun>,
+    stored: Vec<Stored>,
+}
+
+struct Begun {
+    output: Output,
+    stream: Option<CbcStream>,
+    iv: Option<Iv>,
+    clear: u64,
+}
+
+impl<'a> Maker<'a> {
+    fn new(sink: &'a Sink<'a>) -> Self {
+        Self { sink, begun: BTreeMap::new(), stored: Vec::new() }
+    }
+
+    fn run(mut self, pieces: Receiver<Piece>) -> Result<Vec<Stored>, PackageError> {
+        for Piece { rendition, what } in pieces {
+            match what {
+                What::Begin(index) => self.begin(rendition, index)?,
+                What::Blocks(bytes) => self.go_on(rendition, bytes)?,
+                What::Last(segment, bytes) => self.finish(rendition, segment, bytes)?,
+            }
         }
-        sink.write(&mut self.output, blocks)?;
-        self.batch.drain(..whole);
+        Ok(self.stored)
+    }
+
+    fn begin(&mut self, rendition: usize, index: u64) -> Result<(), PackageError> {
+        let iv = self.sink.iv(rendition, index)?;
+        let stream = match (self.sink.protection, iv) {
+            (Protection::Aes128 { key, .. }, Some(iv)) => Some(CbcStream::new(key, iv)),
+            _ => None,
+        };
+        let output = self.sink.create(rendition, index, None)?;
+        self.begun.insert(rendition, Begun { output, stream, iv, clear: 0 });
         Ok(())
     }
+
+    fn go_on(&mut self, rendition: usize, mut bytes: Vec<u8>) -> Result<(), PackageError> {
+        let begun = self.begun.get_mut(&rendition).ok_or_else(not_begun)?;
+        begun.clear += bytes.len() as u64;
+        if let Some(stream) = &mut begun.stream {
+            stream.encrypt_blocks(&mut bytes).map_err(|error| PackageError::Internal(error.to_string()))?;
+        }
+        self.sink.write(&mut begun.output, &bytes)
+    }
+
+    fn finish(&mut self, rendition: usize, segment: Segment, mut bytes: Vec<u8>) -> Result<(), PackageError> {
+        let Begun { mut output, stream, iv, clear } = self.begun.remove(&rendition).ok_or_else(not_begun)?;
+        let clear = clear + bytes.len() as u64;
+        if let Some(stream) = stream {
+            stream.finish(&mut bytes);
+        }
+        self.sink.write(&mut output, &bytes)?;
+        // An open segment takes nothing of the budget: all renditions have one, and could wait for each other. What is on
+        // its way does.
+        let permit = self.sink.reserve(output.bytes(), || false)?;
+        output.hold(permit);
+        self.stored.push(self.sink.finish(output, rendition, segment, clear, iv));
+        Ok(())
+    }
+}
+
+fn not_begun() -> PackageError {
+    PackageError::Internal("a segment goes on that has not begun".to_owned())
 }
