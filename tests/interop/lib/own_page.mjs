@@ -42,6 +42,9 @@ const plays = (page) => page.waitForFunction(() => {
   throw new Error(`it does not play: ${(await page.locator('main').innerText()).replaceAll(/\s+/g, ' ').slice(0, 900)}`);
 });
 
+/** Clicks the word, as a viewer does: the button itself cannot be seen, and the page moves while things are told. */
+const playBy = (page, engine) => page.locator(`#engines label:has(input[value=${engine}])`).click({ timeout: STEP });
+
 const textOf = (page, id) => page.locator(`#${id}`).innerText();
 
 /** Waits for the notice, and for nothing to go on behind it. */
@@ -85,7 +88,7 @@ async function looks(browser, port, out, pictures) {
 async function native(browser, port) {
   const { context, page, errors } = await open(browser, `http://127.0.0.1:${port}/#aes`);
   await page.evaluate(() => { document.getElementById('video').muted = true; });
-  await page.locator('#engines input[value=native]').check({ force: true });
+  await playBy(page, 'native');
   await plays(page);
   if (!(await textOf(page, 'engine-version')).includes('the browser')) throw new Error('it does not say who plays');
   await context.close();
@@ -172,8 +175,8 @@ async function viewers(browser, access, out, pictures) {
   await plays(page);
   await page.waitForFunction(() => document.getElementById('token-state').textContent.startsWith('It ended'), null, { timeout: STEP });
   if (await page.locator('#notice').isVisible()) throw new Error('what was begun does not go on');
-  await page.locator('#engines input[value=native]').check({ force: true });
-  await page.locator('#engines input[value=hls]').check({ force: true });
+  await playBy(page, 'native');
+  await playBy(page, 'hls');
   const said = await notice(page, 'The server does not give this viewer the key.');
   if (!said.includes('The token ended at')) throw new Error(`of a token that ended it says "${said}"`);
   await shoot(page, out, pictures, 'ended');
