@@ -100,7 +100,7 @@ impl Pipe {
         Ok(())
     }
 
-    /// Reads once, behind what is held.
+    /// Reads once, at most a chunk, behind what is held.
     fn read(&mut self, source: &mut impl Read) -> Result<(), PackageError> {
         if self.held.len() >= self.limit {
             let what = "the programs or streams are interleaved too far apart to be cut in one pass".to_owned();
@@ -108,7 +108,8 @@ impl Pipe {
             return Err(PackageError::Input { input: name(), source });
         }
         self.make_room();
-        let free = self.buffer.get_mut(self.held.end..).unwrap_or_default();
+        // Not all the room that there may be: a redirected file would fill it, beyond the limit.
+        let free = self.buffer.get_mut(self.held.end..self.held.end + CHUNK).unwrap_or_default();
         let got = loop {
             match source.read(free) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -163,6 +164,10 @@ mod tests {
         Pipe { base: 0, buffer: Vec::new(), held: 0..0, limit, ended: false, cancel: Arc::default() }
     }
 
+    fn read(pipe: &mut Pipe, source: &mut impl Read) {
+        pipe.read(source).expect("a source that does not fail, within the limit");
+    }
+
     /// Gives as many bytes at once as each of `pieces` allows.
     struct Source<'a> {
         bytes: &'a [u8],
@@ -189,7 +194,7 @@ mod tests {
             let mut pipe = pipe(usize::MAX);
             let (mut base, mut at, mut most) = (0, 0, 0);
             for (piece, kept) in steps {
-                pipe.read(&mut source).unwrap();
+                read(&mut pipe, &mut source);
                 at += piece;
                 prop_assert!(pipe.base() == base as u64 && pipe.from(0) == &input[base..at]);
                 prop_assert!(pipe.from(at as u64 - 1) == &input[at - 1..at]);
@@ -203,36 +208,39 @@ mod tests {
         }
     }
 
+    /// A source that always has more than is asked for, as a redirected file.
     #[test]
     fn too_much_is_not_held() {
-        let mut source = io::repeat(0x47);
-        let mut pipe = pipe(2 * CHUNK);
-        pipe.read(&mut source).unwrap();
-        pipe.read(&mut source).unwrap();
-        let error = pipe.read(&mut source).unwrap_err().to_string();
+        let mut pipe = pipe(8 * CHUNK);
+        for chunks in 1..=8 {
+            read(&mut pipe, &mut io::repeat(0x47));
+            assert_eq!(pipe.from(0).len(), chunks * CHUNK);
+        }
+        let error = pipe.read(&mut io::repeat(0x47)).expect_err("it holds all that it may").to_string();
         assert_eq!(
             error,
-            "standard input: the programs or streams are interleaved too far apart to be cut in one pass (limit 524288)"
+            "standard input: the programs or streams are interleaved too far apart to be cut in one pass (limit 2097152)"
         );
         pipe.release(1);
-        pipe.read(&mut source).unwrap();
+        read(&mut pipe, &mut io::repeat(0x47));
         assert_eq!(pipe.end(), EndOfInput::NotYet);
     }
 
     #[test]
     fn nothing_more_is_the_end() {
         let mut pipe = pipe(CHUNK);
-        pipe.read(&mut io::empty()).unwrap();
+        read(&mut pipe, &mut io::empty());
         assert_eq!((pipe.end(), pipe.from(0)), (EndOfInput::Reached, [].as_slice()));
     }
 
     #[cfg(target_os = "linux")]
     #[test]
     fn a_pipe_is_widened_and_a_file_is_left_alone() {
-        let (reader, _writer) = io::pipe().unwrap();
+        let (reader, _writer) = io::pipe().expect("a pipe");
         widen(&reader);
-        let limit: usize = std::fs::read_to_string("/proc/sys/fs/pipe-max-size").unwrap().trim().parse().unwrap();
-        assert_eq!(rustix::pipe::fcntl_getpipe_size(&reader).unwrap(), PIPE_BYTES.min(limit));
-        widen(std::fs::File::open("/dev/null").unwrap());
+        let most = std::fs::read_to_string("/proc/sys/fs/pipe-max-size").expect("Linux tells it");
+        let most: usize = most.trim().parse().expect("a number of bytes");
+        assert_eq!(rustix::pipe::fcntl_getpipe_size(&reader), Ok(PIPE_BYTES.min(most)));
+        widen(std::fs::File::open("/dev/null").expect("it is there"));
     }
 }
