@@ -384,7 +384,7 @@ impl Reader {
                 Ok((buffer, end))
             }
             Self::Pipe(pipe) => {
-                pipe.fill(from, at_least)?;
+                pipe.fill(from, at_least, || false)?;
                 Ok((pipe.from(from), pipe.end()))
             }
         }

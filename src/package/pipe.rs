@@ -36,7 +36,8 @@ pub fn run(
     thread::scope(|scope| {
         let (pieces, taken) = mpsc::sync_channel(WAITING);
         let maker = scope.spawn(move || Maker::new(sink).run(taken));
-        let picked = pick(conductor, input, faults, sink, pieces);
+        // The maker ends before its pieces do only when it fails.
+        let picked = pick(conductor, input, faults, sink, pieces, || maker.is_finished());
         let made = maker.join().map_err(|_| PackageError::Internal("the writing thread panicked".to_owned()))?;
         // When the maker fails, nobody takes what is picked: its error is the one to report.
         let stored = made?;
@@ -51,6 +52,7 @@ fn pick(
     faults: FaultPolicy,
     sink: &Sink<'_>,
     pieces: SyncSender<Piece>,
+    stop: impl Fn() -> bool,
 ) -> Result<(), PackageError> {
     let PlannedInput { name, reader: Reader::Pipe(pipe), stride, .. } = input else {
         return Err(PackageError::Internal("standard input is not a pipe".to_owned()));
@@ -61,7 +63,7 @@ fn pick(
     loop {
         sink.check()?;
         let position = conductor.position(0);
-        pipe.fill(position, at_least)?;
+        pipe.fill(position, at_least, &stop)?;
         let end = pipe.end();
         let consumed = conductor.push(0, name, pipe.from(position), end)?;
         sink.progress.scanned(consumed as u64);

@@ -64,15 +64,17 @@ impl Pipe {
         if self.ended { EndOfInput::Reached } else { EndOfInput::NotYet }
     }
 
-    /// Reads until `at_least` bytes from `from` on are held, or the end.
+    /// Reads until `at_least` bytes from `from` on are held, or the end. Whoever writes may be silent for long: `stop`
+    /// tells when nobody waits any more.
     ///
     /// # Errors
     /// When reading fails, more than [`limits::PIPE_WINDOW`] would have to be held, or the run is to stop.
-    pub fn fill(&mut self, from: u64, at_least: usize) -> Result<(), PackageError> {
+    pub fn fill(&mut self, from: u64, at_least: usize, stop: impl Fn() -> bool) -> Result<(), PackageError> {
         let mut stdin = io::stdin().lock();
         while !self.ended && self.from(from).len() < at_least {
-            self.wait(&stdin).map_err(unreadable)?;
-            if self.cancel.load(Ordering::Relaxed) {
+            let stopped = || self.cancel.load(Ordering::Relaxed) || stop();
+            wait(&stdin, stopped).map_err(unreadable)?;
+            if stopped() {
                 return Err(PackageError::Interrupted);
             }
             self.read(&mut stdin)?;
@@ -85,19 +87,6 @@ impl Pipe {
         let gone = offset.saturating_sub(self.base).min(self.held.len() as u64) as usize;
         self.held.start += gone;
         self.base += gone as u64;
-    }
-
-    /// Waits until there is something to read, or the run is to stop.
-    fn wait(&self, stdin: &io::StdinLock<'_>) -> io::Result<()> {
-        while !self.cancel.load(Ordering::Relaxed) {
-            let mut polled = [PollFd::new(stdin, PollFlags::IN)];
-            match poll(&mut polled, Some(&PATIENCE)) {
-                Ok(0) | Err(Errno::INTR) => {}
-                Ok(_) => break,
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
     }
 
     /// Reads once, at most a chunk, behind what is held.
@@ -134,6 +123,19 @@ impl Pipe {
             self.buffer.resize(self.held.end + CHUNK.max(self.held.len() / 2), 0);
         }
     }
+}
+
+/// Waits until there is something to read, or it is to stop.
+fn wait(stdin: &io::StdinLock<'_>, stopped: impl Fn() -> bool) -> io::Result<()> {
+    while !stopped() {
+        let mut polled = [PollFd::new(stdin, PollFlags::IN)];
+        match poll(&mut polled, Some(&PATIENCE)) {
+            Ok(0) | Err(Errno::INTR) => {}
+            Ok(_) => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 fn name() -> String {
